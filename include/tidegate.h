@@ -1,0 +1,1456 @@
+// tidegate.h: the C ABI of Tidegate, the part of a gateway that decides.
+//
+// The order of calls. Once: tidegate_table_new, tidegate_upstream_open, tidegate_upstream_set_peers; then fork.
+// In each worker: tidegate_worker_join. For each client request: tidegate_request_start; then, until the decision is
+// something other than RETRY: tidegate_request_pick, tidegate_validator_start, the attempt itself with
+// tidegate_validator_feed, tidegate_request_head when the head has come, tidegate_request_report when it ended. On
+// TIDEGATE_ERR_NO_PEER and on ANSWER: tidegate_request_answer, tidegate_answer_write.
+//
+// Time is always the host's: nanoseconds of CLOCK_MONOTONIC, the same clock in all processes of a table.
+//
+// Thread rules. any-thread: any thread at any time. worker-owned: only the thread that owns the worker (all threads,
+// if the worker joined with TIDEGATE_WORKER_SHARED, but one at a time for one request). set-up only: while no other
+// thread uses the object.
+//
+// Structs begin with `struct_size`: initialise them with their TIDEGATE_*_INIT macro (or tidegate_*_init), and a
+// program keeps working with later libraries, whose structs may be longer. Strings are (pointer, length) pairs, not
+// terminated. Outputs are written only on success. No function prints, exits, changes a signal or lets a panic out.
+//
+// Generated from src/ffi by `make header`; do not edit.
+
+
+#ifndef TIDEGATE_H
+#define TIDEGATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Nothing failed.
+#define TIDEGATE_CAUSE_NONE 0
+
+// The name of the upstream could not be resolved.
+#define TIDEGATE_CAUSE_DNS_ERROR 1
+
+// Resolving it took too long.
+#define TIDEGATE_CAUSE_DNS_TIMEOUT 2
+
+// The address is barred by policy.
+#define TIDEGATE_CAUSE_DESTINATION_IP_PROHIBITED 3
+
+// No route to the address.
+#define TIDEGATE_CAUSE_DESTINATION_IP_UNROUTABLE 4
+
+// Nobody listens on the port.
+#define TIDEGATE_CAUSE_CONNECTION_REFUSED 5
+
+// The connection was not established in time.
+#define TIDEGATE_CAUSE_CONNECTION_TIMEOUT 6
+
+// The peer closed or reset before its response was complete.
+#define TIDEGATE_CAUSE_CONNECTION_TERMINATED 7
+
+// A reused idle connection was closed before any byte of a response: the keep-alive race, nobody's fault.
+#define TIDEGATE_CAUSE_CONNECTION_REUSED_CLOSED 8
+
+// The peer sent nothing for too long.
+#define TIDEGATE_CAUSE_CONNECTION_READ_TIMEOUT 9
+
+// The peer took nothing for too long.
+#define TIDEGATE_CAUSE_CONNECTION_WRITE_TIMEOUT 10
+
+// TLS failed, in the handshake or later.
+#define TIDEGATE_CAUSE_TLS_PROTOCOL_ERROR 11
+
+// The peer's certificate was not accepted.
+#define TIDEGATE_CAUSE_TLS_CERTIFICATE_ERROR 12
+
+// The peer sent a TLS alert.
+#define TIDEGATE_CAUSE_TLS_ALERT_RECEIVED 13
+
+// The whole response took too long.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_TIMEOUT 14
+
+// The response ended early.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_INCOMPLETE 15
+
+// The bytes are not a valid response.
+#define TIDEGATE_CAUSE_HTTP_PROTOCOL_ERROR 16
+
+// The head is larger than allowed.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_HEADER_SECTION_SIZE 17
+
+// One field line is larger than allowed.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_HEADER_SIZE 18
+
+// The body is larger than allowed.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_BODY_SIZE 19
+
+// The trailers are larger than allowed.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_TRAILER_SECTION_SIZE 20
+
+// One trailer line is larger than allowed.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_TRAILER_SIZE 21
+
+// Transfer-Encoding or the chunks are broken.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_TRANSFER_CODING 22
+
+// Content-Encoding is broken.
+#define TIDEGATE_CAUSE_HTTP_RESPONSE_CONTENT_CODING 23
+
+// The protocol upgrade failed.
+#define TIDEGATE_CAUSE_HTTP_UPGRADE_FAILED 24
+
+// The upstream answered with a status that counts as a failure.
+#define TIDEGATE_CAUSE_UPSTREAM_STATUS 25
+
+// No peer may be tried now.
+#define TIDEGATE_CAUSE_NO_ELIGIBLE_PEER 26
+
+// Every eligible peer is at its limit.
+#define TIDEGATE_CAUSE_PEER_LIMIT 27
+
+// The upstream is at its limit.
+#define TIDEGATE_CAUSE_UPSTREAM_LIMIT 28
+
+// The queue is full.
+#define TIDEGATE_CAUSE_QUEUE_FULL 29
+
+// Waiting in the queue took too long.
+#define TIDEGATE_CAUSE_QUEUE_TIMEOUT 30
+
+// The retry budget is spent.
+#define TIDEGATE_CAUSE_RETRY_BUDGET 31
+
+// No such upstream.
+#define TIDEGATE_CAUSE_UPSTREAM_NOT_FOUND 32
+
+// Tidegate's or its host's own error.
+#define TIDEGATE_CAUSE_INTERNAL_ERROR 33
+
+// The gateway's configuration is wrong.
+#define TIDEGATE_CAUSE_CONFIGURATION_ERROR 34
+
+// This machine ran out of something (descriptors, ports, memory) before the peer was reached.
+#define TIDEGATE_CAUSE_LOCAL_FAULT 35
+
+// The client went away; nothing is answered.
+#define TIDEGATE_CAUSE_CLIENT_CLOSED 36
+
+// The request came back to this gateway.
+#define TIDEGATE_CAUSE_PROXY_LOOP_DETECTED 37
+
+// GET; also what 0 means.
+#define TIDEGATE_METHOD_GET 1
+
+// HEAD
+#define TIDEGATE_METHOD_HEAD 2
+
+// POST
+#define TIDEGATE_METHOD_POST 3
+
+// PUT
+#define TIDEGATE_METHOD_PUT 4
+
+// DELETE
+#define TIDEGATE_METHOD_DELETE 5
+
+// CONNECT
+#define TIDEGATE_METHOD_CONNECT 6
+
+// OPTIONS
+#define TIDEGATE_METHOD_OPTIONS 7
+
+// TRACE
+#define TIDEGATE_METHOD_TRACE 8
+
+// PATCH
+#define TIDEGATE_METHOD_PATCH 9
+
+// Any other method: never repeated without proof that it is safe.
+#define TIDEGATE_METHOD_OTHER 10
+
+// The body can't be sent a second time: no retry once a part of it left.
+#define TIDEGATE_REQUEST_NOT_REPLAYABLE 1
+
+// The embedder's word that repeating is safe whatever the method (an Idempotency-Key, say).
+#define TIDEGATE_REQUEST_RETRY_SAFE 2
+
+// Never retry.
+#define TIDEGATE_REQUEST_NO_RETRY 4
+
+// How far an attempt had come: connecting.
+#define TIDEGATE_PHASE_CONNECT 1
+
+// In the TLS handshake.
+#define TIDEGATE_PHASE_TLS 2
+
+// Sending the request.
+#define TIDEGATE_PHASE_SEND 3
+
+// Waiting for the response's head, or reading it.
+#define TIDEGATE_PHASE_HEAD 4
+
+// Reading the body.
+#define TIDEGATE_PHASE_BODY 5
+
+// The response was complete.
+#define TIDEGATE_PHASE_DONE 6
+
+// The connection had served a request before.
+#define TIDEGATE_OUTCOME_REUSED 1
+
+// A byte of the request, encryption's own not counted, left the gateway.
+#define TIDEGATE_OUTCOME_SENT 2
+
+// A byte of a response arrived.
+#define TIDEGATE_OUTCOME_RECEIVED 4
+
+// A byte of the response went to the client: nothing can be taken back.
+#define TIDEGATE_OUTCOME_DELIVERED 8
+
+// Pass the response on.
+#define TIDEGATE_DECISION_DELIVER 1
+
+// Wait `wait_ns`, then pick again.
+#define TIDEGATE_DECISION_RETRY 2
+
+// Answer with `status`: `tidegate_request_answer` fills in the answer.
+#define TIDEGATE_DECISION_ANSWER 3
+
+// The response is broken and part of it has gone out: end the client's connection so that it can see the cut.
+#define TIDEGATE_DECISION_ABORT 4
+
+// Why there was no (further) retry, in `tidegate_decision.reason`: there was one, or none was needed.
+#define TIDEGATE_WHY_NONE 0
+
+// The cause is one that a retry can't help.
+#define TIDEGATE_WHY_HOPELESS 1
+
+// Repeating the request might run it twice.
+#define TIDEGATE_WHY_NOT_SAFE 2
+
+// The body can't be sent again.
+#define TIDEGATE_WHY_NOT_REPLAYABLE 3
+
+// Part of the response has gone to the client.
+#define TIDEGATE_WHY_DELIVERED 4
+
+// All attempts are used.
+#define TIDEGATE_WHY_ATTEMPTS 5
+
+// No untried peer may be picked.
+#define TIDEGATE_WHY_NO_PEER 6
+
+// No time is left.
+#define TIDEGATE_WHY_DEADLINE 7
+
+// The upstream's retry budget is spent.
+#define TIDEGATE_WHY_BUDGET 8
+
+// The host forbade it.
+#define TIDEGATE_WHY_FORBIDDEN 9
+
+// The pick is a trial of a half-open peer.
+#define TIDEGATE_PICK_TRIAL 1
+
+// Health was ignored.
+#define TIDEGATE_PICK_PANIC 2
+
+// The peer is a backup.
+#define TIDEGATE_PICK_BACKUP 4
+
+// The outcome was charged to the peer.
+#define TIDEGATE_DECISION_FLAG_CHARGED 1
+
+// It ejected the peer.
+#define TIDEGATE_DECISION_FLAG_EJECTED 2
+
+// Body format: by the client's `accept`.
+#define TIDEGATE_FORMAT_AUTO 0
+
+// `{"error":{"code":502,"message":"Bad Gateway","details":…}}`, application/json.
+#define TIDEGATE_FORMAT_JSON 1
+
+// `{"error":"upstream_failure","upstreamService":…,"message":…}`, application/json.
+#define TIDEGATE_FORMAT_JSON_FLAT 2
+
+// RFC 9457, application/problem+json.
+#define TIDEGATE_FORMAT_PROBLEM 3
+
+// text/html; charset=utf-8.
+#define TIDEGATE_FORMAT_HTML 4
+
+// text/plain; charset=utf-8.
+#define TIDEGATE_FORMAT_TEXT 5
+
+// The request was HEAD: the same head, no body.
+#define TIDEGATE_ANSWER_HEAD 1
+
+// Write `Connection: close`.
+#define TIDEGATE_ANSWER_CLOSE 2
+
+// Write `Connection: keep-alive` (for HTTP/1.0 clients).
+#define TIDEGATE_ANSWER_KEEP_ALIVE 4
+
+// Where `accept` asks for JSON, use the flat shape.
+#define TIDEGATE_ANSWER_FLAT 8
+
+// Leave Proxy-Status out.
+#define TIDEGATE_ANSWER_NO_PROXY_STATUS 16
+
+// One JSON object: table, workers, upstreams, peers, counts by cause.
+#define TIDEGATE_STATUS_FORMAT_JSON 1
+
+// Aligned columns for a terminal.
+#define TIDEGATE_STATUS_FORMAT_TEXT 2
+
+// A peer was ejected for failures in traffic.
+#define TIDEGATE_EVENT_PEER_EJECTED 1
+
+// An ejection ended: the first trial request was let through.
+#define TIDEGATE_EVENT_PEER_HALF_OPEN 2
+
+// The trials succeeded: the peer takes traffic again.
+#define TIDEGATE_EVENT_PEER_HEALTHY 3
+
+// A peer failed often enough to be ejected, but nothing else could carry the traffic: it stays.
+#define TIDEGATE_EVENT_PEER_SPARED 4
+
+// A peer's administrative state was changed: `value` is the new TIDEGATE_ADMIN_*.
+#define TIDEGATE_EVENT_PEER_ADMIN 5
+
+// A new list of peers was published.
+#define TIDEGATE_EVENT_MEMBERSHIP 6
+
+// A dead worker's lane was cleared: `value` in-flight requests were taken off.
+#define TIDEGATE_EVENT_WORKER_RECLAIMED 7
+
+// Weighted smooth round robin: the default here.
+#define TIDEGATE_SELECTOR_ROUND_ROBIN 1
+
+// Weighted power of two choices on requests in flight.
+#define TIDEGATE_SELECTOR_LEAST_REQUEST 2
+
+// When fewer peers than `panic_percent` are eligible: spread over all that are not disabled.
+#define TIDEGATE_PANIC_SPREAD 1
+
+// When no peer is eligible: refuse (503).
+#define TIDEGATE_PANIC_REFUSE 2
+
+// The peer takes requests.
+#define TIDEGATE_ADMIN_ENABLED 0
+
+// No new requests; those in flight go on.
+#define TIDEGATE_ADMIN_DRAINING 1
+
+// No requests, not even in panic.
+#define TIDEGATE_ADMIN_DISABLED 2
+
+// The peer takes its share.
+#define TIDEGATE_HEALTH_HEALTHY 1
+
+// Out, for failures in traffic.
+#define TIDEGATE_HEALTH_EJECTED 2
+
+// On trial after an ejection.
+#define TIDEGATE_HEALTH_HALF_OPEN 3
+
+// Statuses that count as failures, for `failure_statuses`: 500.
+#define TIDEGATE_STATUS_500 1
+
+// 502
+#define TIDEGATE_STATUS_502 2
+
+// 503
+#define TIDEGATE_STATUS_503 4
+
+// 504
+#define TIDEGATE_STATUS_504 8
+
+// 429
+#define TIDEGATE_STATUS_429 16
+
+// 403
+#define TIDEGATE_STATUS_403 32
+
+// 404
+#define TIDEGATE_STATUS_404 64
+
+// No status counts as a failure.
+#define TIDEGATE_STATUS_NOTHING 2147483648
+
+// What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
+#define TIDEGATE_VERDICT_NEED_MORE 0
+
+// The head of an interim (1xx) response ended. Do not forward it as the final one.
+#define TIDEGATE_VERDICT_INTERIM 1
+
+// The head of the final response ended; `status`, `framing`, `content_length` and `flags` are set.
+#define TIDEGATE_VERDICT_HEAD 2
+
+// Body bytes: `data_len` bytes from `data` in this call's input, without chunk framing.
+#define TIDEGATE_VERDICT_DATA 3
+
+// The response is complete. Bytes after `consumed` belong to no response: close the connection.
+#define TIDEGATE_VERDICT_COMPLETE 4
+
+// The bytes are not a valid response: `cause`, `reason` and `offset` say why. Every later call answers the same.
+#define TIDEGATE_VERDICT_REJECT 5
+
+// No body: HEAD, 204, 304.
+#define TIDEGATE_FRAMING_NONE 1
+
+// `content_length` bytes.
+#define TIDEGATE_FRAMING_LENGTH 2
+
+// Chunked transfer coding.
+#define TIDEGATE_FRAMING_CHUNKED 3
+
+// Until the peer closes.
+#define TIDEGATE_FRAMING_CLOSE 4
+
+// A tunnel: 101 as asked for, or 2xx to CONNECT. All later bytes are DATA.
+#define TIDEGATE_FRAMING_TUNNEL 5
+
+// The connection may be used again after this response.
+#define TIDEGATE_VERDICT_FLAG_REUSABLE 1
+
+// Bytes came after the end of the response: they were not taken. Never reuse the connection.
+#define TIDEGATE_VERDICT_FLAG_EXCESS 2
+
+// The response is HTTP/1.0.
+#define TIDEGATE_VERDICT_FLAG_HTTP_1_0 4
+
+// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes.
+#define TIDEGATE_VERDICT_FLAG_NORMALISE 8
+
+// How the connection ended, for `tidegate_validator_finish`: by FIN.
+#define TIDEGATE_END_CLOSE 1
+
+// By a reset or another error.
+#define TIDEGATE_END_RESET 2
+
+// It did not end, but the host stops waiting.
+#define TIDEGATE_END_TIMEOUT 3
+
+// Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
+#define TIDEGATE_VALIDATOR_NO_DATA 1
+
+// Major version of the header a program was compiled with.
+#define TIDEGATE_VERSION_MAJOR 0
+
+// Minor version.
+#define TIDEGATE_VERSION_MINOR 1
+
+// Patch version.
+#define TIDEGATE_VERSION_PATCH 0
+
+// The three in one number: major << 16 | minor << 8 | patch.
+#define TIDEGATE_VERSION_NUMBER 256
+
+// The ABI that the header describes. It changes only when a program must be compiled anew.
+#define TIDEGATE_ABI_VERSION 0
+
+// Several threads use this worker at once: its counters are then atomic adds (about 6 ns each) instead of stores.
+#define TIDEGATE_WORKER_SHARED 1
+
+// A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
+// thread that serves requests then joins it as a worker.
+typedef struct tidegate_table tidegate_table;
+
+// A worker: one process or thread that serves requests. It owns one lane of the in-flight counters.
+typedef struct tidegate_worker tidegate_worker;
+
+// What every fallible function returns: 0, or one of the negative `TIDEGATE_ERR_*`.
+typedef int32_t tidegate_status;
+
+// One request; 0 is the default everywhere.
+typedef struct tidegate_request_options {
+  // sizeof(tidegate_request_options)
+  size_t struct_size;
+  // The upstream's id.
+  uint32_t upstream;
+  // TIDEGATE_METHOD_*; default GET.
+  uint32_t method;
+  // TIDEGATE_REQUEST_* bits.
+  uint32_t flags;
+  // Most attempts; default: the upstream's.
+  uint32_t max_attempts;
+  // No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
+  uint64_t deadline_ns;
+} tidegate_request_options;
+
+// The peer to try.
+typedef struct tidegate_pick {
+  // sizeof(tidegate_pick)
+  size_t struct_size;
+  // Its handle: never reused for another peer while this request is open.
+  uint64_t peer;
+  // A number below the table's max_peers: an index for what the host keeps by peer. It may go to another peer
+  // later; `peer` tells.
+  uint32_t slot;
+  // 1 for the first attempt of the request.
+  uint32_t attempt;
+  // TIDEGATE_PICK_* bits.
+  uint32_t flags;
+  // Reserved, 0.
+  uint32_t reserved;
+} tidegate_pick;
+
+// What the host saw of an attempt. Unset fields are 0.
+typedef struct tidegate_outcome {
+  // sizeof(tidegate_outcome)
+  size_t struct_size;
+  // TIDEGATE_CAUSE_*; NONE: it went well, or failed only by its status.
+  uint32_t cause;
+  // TIDEGATE_PHASE_* that it had reached.
+  uint32_t phase;
+  // TIDEGATE_OUTCOME_* bits.
+  uint32_t flags;
+  // The response's status, 0 if there was none.
+  uint32_t status;
+  // The validator's `reason`, if it rejected.
+  uint32_t reason;
+  // The response's Retry-After in seconds.
+  uint32_t retry_after_s;
+  // How long connecting took, in nanoseconds; 0 on a reused connection.
+  uint64_t connect_ns;
+  // From the pick to the head.
+  uint64_t head_ns;
+  // From the pick to the end.
+  uint64_t total_ns;
+} tidegate_outcome;
+
+// What to do next.
+typedef struct tidegate_decision {
+  // sizeof(tidegate_decision)
+  size_t struct_size;
+  // TIDEGATE_DECISION_DELIVER, RETRY, ANSWER or ABORT.
+  uint32_t verdict;
+  // TIDEGATE_WHY_*: why there is no retry.
+  uint32_t reason;
+  // TIDEGATE_CAUSE_* that the request would be answered with.
+  uint32_t cause;
+  // ANSWER: 500, 502, 503 or 504.
+  uint32_t status;
+  // RETRY: wait this long before the next pick, in nanoseconds; 0: at once.
+  uint64_t wait_ns;
+  // ANSWER: Retry-After in seconds, 0: none.
+  uint32_t retry_after_s;
+  // Attempts made so far.
+  uint32_t attempts;
+  // TIDEGATE_DECISION_FLAG_* bits.
+  uint32_t flags;
+  // Reserved, 0.
+  uint32_t reserved;
+} tidegate_decision;
+
+// The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
+// Do not copy or move it while an attempt is open.
+typedef struct tidegate_request {
+  // Private.
+  uint64_t opaque[64];
+} tidegate_request;
+
+// An error response to be written. 0, NULL and length 0 are "unset" everywhere; only `status` must be set.
+// `tidegate_request_answer` fills in `status`, `cause`, `retry_after_s` and `received_status`.
+typedef struct tidegate_answer {
+  // sizeof(tidegate_answer)
+  size_t struct_size;
+  // 500, 502, 503 or 504.
+  uint32_t status;
+  // TIDEGATE_CAUSE_*: decides the Proxy-Status error type and the sentence in the body.
+  uint32_t cause;
+  // Retry-After in seconds; 0: no such field.
+  uint32_t retry_after_s;
+  // The status that an upstream had answered with, for Proxy-Status.
+  uint32_t received_status;
+  // TIDEGATE_FORMAT_*
+  uint32_t format;
+  // TIDEGATE_ANSWER_* bits.
+  uint32_t flags;
+  // Date in seconds since 1970-01-01 UTC; 0: no such field.
+  int64_t date;
+  // The value of the request's Accept field.
+  const char *accept;
+  // Its length in bytes.
+  size_t accept_len;
+  // The gateway's name in Proxy-Status; default "tidegate". An RFC 8941 token, or else written as a string.
+  const char *label;
+  // Its length in bytes, at most 64.
+  size_t label_len;
+  // The upstream's public name (`upstreamService`); unset: not shown.
+  const char *upstream;
+  // Its length in bytes, at most 255.
+  size_t upstream_len;
+  // The request's id, shown in the body; unset: not shown.
+  const char *request_id;
+  // Its length in bytes, at most 255.
+  size_t request_id_len;
+  // Proxy-Status `next-hop`. It tells clients an address of yours: unset unless you want that.
+  const char *next_hop;
+  // Its length in bytes, at most 255.
+  size_t next_hop_len;
+  // Proxy-Status `details`. It tells clients about your insides: unset unless you want that.
+  const char *details;
+  // Its length in bytes, at most 255.
+  size_t details_len;
+} tidegate_answer;
+
+// Where the parts of an answer are, for hosts that build the head themselves (nginx). Pointers lead into the
+// caller's buffer or to static text; none is terminated by a NUL.
+typedef struct tidegate_answer_parts {
+  // sizeof(tidegate_answer_parts)
+  size_t struct_size;
+  // "Bad Gateway"
+  const char *reason;
+  // Its length in bytes.
+  size_t reason_len;
+  // The value of Content-Type.
+  const char *content_type;
+  // Its length in bytes.
+  size_t content_type_len;
+  // This gateway's member of Proxy-Status; append it to what is there. Length 0: none.
+  const char *proxy_status;
+  // Its length in bytes.
+  size_t proxy_status_len;
+  // The body.
+  const char *body;
+  // Its length in bytes, also of the body that a HEAD request would have got.
+  size_t body_len;
+} tidegate_answer_parts;
+
+// Capacities of a table, fixed for its life; 0 is the default everywhere.
+typedef struct tidegate_table_options {
+  // sizeof(tidegate_table_options)
+  size_t struct_size;
+  // Most upstreams; default 64, at most 4096.
+  uint32_t max_upstreams;
+  // Most peers of all upstreams, with those removed whose requests are still open; default 1024, at most 65536.
+  uint32_t max_peers;
+  // Most workers (processes or threads) at one time; default 64, at most 1024. During a reload old and new ones
+  // count both.
+  uint32_t max_workers;
+  // Events kept, a power of two; default 1024, at most 65536.
+  uint32_t events;
+} tidegate_table_options;
+
+// Something that happened to a peer or an upstream.
+typedef struct tidegate_event {
+  // sizeof(tidegate_event)
+  size_t struct_size;
+  // When: the `now` of the call that caused it, in nanoseconds of CLOCK_MONOTONIC.
+  uint64_t time_ns;
+  // Its number; events are numbered from 1 without gaps. A gap in what is read are events overwritten unread.
+  uint64_t number;
+  // The peer's handle, 0 if the event concerns none.
+  uint64_t peer;
+  // TIDEGATE_EVENT_PEER_* and following.
+  uint32_t kind;
+  // The upstream's id.
+  uint32_t upstream;
+  // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
+  uint32_t cause;
+  // The lane of the worker that caused it.
+  uint32_t worker;
+  // PEER_EJECTED: for how long, in milliseconds. MEMBERSHIP: how many peers there are now.
+  uint64_t value;
+} tidegate_event;
+
+// How an upstream is used; 0 is the default everywhere.
+typedef struct tidegate_upstream_options {
+  // sizeof(tidegate_upstream_options)
+  size_t struct_size;
+  // TIDEGATE_SELECTOR_*; default ROUND_ROBIN.
+  uint32_t selector;
+  // TIDEGATE_PANIC_*; default REFUSE.
+  uint32_t panic;
+  // SPREAD: panic while fewer than this percentage of the peers are eligible; default 50.
+  uint32_t panic_percent;
+  // Most attempts of a request, the first one counted; default: every peer once, at most 16.
+  uint32_t max_attempts;
+  // Consecutive failures that eject a peer; default 5. A refused or unroutable connection ejects at once.
+  uint32_t eject_failures;
+  // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
+  uint32_t failure_statuses;
+  // First ejection in nanoseconds, doubled with each one that follows, jittered by a quarter; default 1 s.
+  uint64_t eject_base_ns;
+  // Longest ejection; default 60 s.
+  uint64_t eject_max_ns;
+  // Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
+  uint32_t half_open_successes;
+  // Retry budget: retries per million requests; default 200,000 (20 %). 0xFFFFFFFF: no budget.
+  uint32_t retry_budget_ppm;
+  // Retries a second that the budget allows in any case; default 10.
+  uint32_t retry_budget_min_per_s;
+  // Reserved, 0.
+  uint32_t reserved;
+  // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter;
+  // default 25 ms.
+  uint64_t backoff_base_ns;
+  // Largest bound; default 250 ms.
+  uint64_t backoff_max_ns;
+  // How long a request may take over all its attempts, before its last retry starts; default no limit.
+  uint64_t deadline_ns;
+} tidegate_upstream_options;
+
+// One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
+typedef struct tidegate_peer {
+  // sizeof(tidegate_peer); in an array, also the distance from one element to the next.
+  size_t struct_size;
+  // The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope count.
+  const void *address;
+  // Its length in bytes, at most 112.
+  size_t address_len;
+  // A name, part of the identity; may be unset. At most 63 bytes, printable ASCII.
+  const char *name;
+  // Its length in bytes.
+  size_t name_len;
+  // Share of the traffic, 1 to 65535; default 1.
+  uint32_t weight;
+  // 0: primary. 1: backup, used only while no primary is eligible.
+  uint32_t priority;
+  // Most requests in flight over all workers; default no limit.
+  uint32_t max_in_flight;
+  // TIDEGATE_ADMIN_*
+  uint32_t admin;
+} tidegate_peer;
+
+// What is known of a peer.
+typedef struct tidegate_peer_info {
+  // sizeof(tidegate_peer_info)
+  size_t struct_size;
+  // The handle.
+  uint64_t peer;
+  // The upstream's id.
+  uint32_t upstream;
+  // TIDEGATE_HEALTH_*
+  uint32_t health;
+  // TIDEGATE_ADMIN_*
+  uint32_t admin;
+  // Weight as declared.
+  uint32_t weight;
+  // 0: primary, 1: backup.
+  uint32_t priority;
+  // Its limit, 0: none.
+  uint32_t max_in_flight;
+  // Requests in flight: the exact sum over all workers.
+  uint32_t in_flight;
+  // Consecutive failures.
+  uint32_t streak;
+  // Ejections since it was last long healthy.
+  uint32_t ejections;
+  // Reserved, 0.
+  uint32_t reserved;
+  // Attempts since it was added.
+  uint64_t picks;
+  // Attempts that failed and were charged to it.
+  uint64_t failures;
+  // EJECTED: nanoseconds until its first trial, 0 if one is due.
+  uint64_t ejected_for_ns;
+} tidegate_peer_info;
+
+// What the validator needs to know of the request, and limits; 0 is the default everywhere.
+typedef struct tidegate_validator_options {
+  // sizeof(tidegate_validator_options)
+  size_t struct_size;
+  // TIDEGATE_METHOD_* of the request; default GET.
+  uint32_t method;
+  // TIDEGATE_VALIDATOR_* bits.
+  uint32_t flags;
+  // Protocols that the request offered in Upgrade, as the field's value ("websocket"); NULL: none. At most 64 bytes.
+  const char *upgrade;
+  // Its length in bytes.
+  size_t upgrade_len;
+  // Largest head in bytes, also of each interim one; default 65536.
+  uint32_t max_head;
+  // Longest field line in bytes, and longest status line; default 16384.
+  uint32_t max_line;
+  // Most fields in a head; default 100.
+  uint32_t max_fields;
+  // Most interim responses; default 16.
+  uint32_t max_interim;
+  // Most bytes of chunk extensions in a body; default 16384.
+  uint32_t max_chunk_extension;
+  // Largest trailer section in bytes; default 16384. At most 64 trailer fields are taken.
+  uint32_t max_trailer;
+  // Largest body in bytes, framing not counted; default no limit.
+  uint64_t max_body;
+} tidegate_validator_options;
+
+// What one call saw.
+typedef struct tidegate_verdict {
+  // sizeof(tidegate_verdict)
+  size_t struct_size;
+  // TIDEGATE_VERDICT_*
+  uint32_t event;
+  // TIDEGATE_CAUSE_* of a REJECT.
+  uint32_t cause;
+  // Bytes of this call's input that were taken. Call again with the rest.
+  size_t consumed;
+  // DATA: where the body bytes start in this call's input.
+  size_t data;
+  // DATA: how many there are.
+  size_t data_len;
+  // REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
+  uint64_t offset;
+  // The body's length if `framing` is LENGTH.
+  uint64_t content_length;
+  // The status of the last head that ended, 0 before.
+  uint32_t status;
+  // TIDEGATE_FRAMING_* of the final response, 0 before its head ended.
+  uint32_t framing;
+  // TIDEGATE_VERDICT_FLAG_* bits.
+  uint32_t flags;
+  // REJECT: TIDEGATE_REASON_* number; `tidegate_reason_name` gives the name to grep for.
+  uint32_t reason;
+} tidegate_verdict;
+
+// One field of a head that the validator has passed.
+typedef struct tidegate_field {
+  // sizeof(tidegate_field)
+  size_t struct_size;
+  // The name, as sent; not terminated.
+  const char *name;
+  // Its length in bytes.
+  size_t name_len;
+  // The value without the white space around it; not terminated.
+  const char *value;
+  // Its length in bytes.
+  size_t value_len;
+} tidegate_field;
+
+// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+typedef struct tidegate_validator {
+  // Private.
+  uint64_t opaque[64];
+} tidegate_validator;
+
+// How a worker joins; 0 is the default everywhere.
+typedef struct tidegate_worker_options {
+  // sizeof(tidegate_worker_options)
+  size_t struct_size;
+  // TIDEGATE_WORKER_* bits.
+  uint32_t flags;
+  // Reserved, 0.
+  uint32_t reserved;
+  // Seed of this worker's choices; default: from the lane, the process and the time of joining.
+  uint64_t seed;
+} tidegate_worker_options;
+
+// Success.
+#define TIDEGATE_OK 0
+
+// A pointer that must not be NULL was NULL.
+#define TIDEGATE_ERR_NULL -1
+
+// An argument is out of its range; `tidegate_last_error` says which.
+#define TIDEGATE_ERR_INVALID -2
+
+// A struct's `struct_size` is too small, or bytes that this library does not know are not zero.
+#define TIDEGATE_ERR_STRUCT_SIZE -3
+
+// The buffer is too small; `*needed` says how large it must be. Nothing was written to it.
+#define TIDEGATE_ERR_BUFFER -4
+
+// The library caught a panic of its own. The host goes on; for this request it does without Tidegate.
+#define TIDEGATE_ERR_PANIC -5
+
+// Memory could not be had.
+#define TIDEGATE_ERR_MEMORY -6
+
+// The table has no room for another upstream, peer, worker or snapshot.
+#define TIDEGATE_ERR_FULL -7
+
+// There is no such upstream or peer, or the peer has been removed since.
+#define TIDEGATE_ERR_NOT_FOUND -8
+
+// The handle was made before fork(): this process must call `tidegate_worker_join` first.
+#define TIDEGATE_ERR_FORKED -9
+
+// The memory is not a table, or one of another layout, or it is damaged.
+#define TIDEGATE_ERR_LAYOUT -10
+
+// Another process is changing the membership and did not finish in time. Try again.
+#define TIDEGATE_ERR_BUSY -11
+
+// The call does not fit the request's state: a second pick without a report, a report without a pick.
+#define TIDEGATE_ERR_STATE -12
+
+// No peer may be tried now. `tidegate_request_answer` says what to tell the client.
+#define TIDEGATE_ERR_NO_PEER -13
+
+// An operating system call failed; `tidegate_last_error` says which and why.
+#define TIDEGATE_ERR_SYSTEM -14
+
+// There is nothing more: the end of an iteration.
+#define TIDEGATE_ERR_END -15
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Describes a status in English. Any integer is answered; the text is static.
+//
+// Thread rule: any-thread. Cost: a look-up.
+const char *tidegate_strerror(int status);
+
+// Copies the sentence behind the last error that a Tidegate call returned in this thread: what was wrong, and where.
+// Not terminated by a NUL: `*needed` (may be NULL) is its length in bytes, at most 240. A successful call does not
+// clear it.
+//
+// Thread rule: any-thread. Errors: TIDEGATE_ERR_BUFFER.
+//
+// # Safety
+// `buf` points to `cap` writable bytes.
+tidegate_status tidegate_last_error(char *buf, size_t cap, size_t *needed);
+
+// Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_request_options_init(struct tidegate_request_options *options, size_t size);
+
+// Sets `*pick` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `pick` points to `size` writable bytes.
+tidegate_status tidegate_pick_init(struct tidegate_pick *pick, size_t size);
+
+// Sets `*outcome` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `outcome` points to `size` writable bytes.
+tidegate_status tidegate_outcome_init(struct tidegate_outcome *outcome, size_t size);
+
+// Sets `*decision` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `decision` points to `size` writable bytes.
+tidegate_status tidegate_decision_init(struct tidegate_decision *decision, size_t size);
+
+// The number of a request method's token (case-sensitive): TIDEGATE_METHOD_*.
+//
+// Thread rule: any-thread. Cost: a comparison or two.
+//
+// # Safety
+// `token` points to `len` readable bytes.
+uint32_t tidegate_method_parse(const char *token, size_t len);
+
+// The name of a cause in logs and metrics ("connection_refused"); "internal_error" for an unknown number. Static
+// text.
+//
+// Thread rule: any-thread. Cost: a look-up.
+const char *tidegate_cause_name(uint32_t cause);
+
+// The cause behind an errno at a phase of an attempt: TIDEGATE_CAUSE_*. `flags` are TIDEGATE_OUTCOME_* bits as far
+// as known. `error` 0 means that the peer closed. Errors of this machine (EMFILE, EADDRNOTAVAIL, ENOMEM, …) are
+// TIDEGATE_CAUSE_LOCAL_FAULT.
+//
+// Thread rule: any-thread. Cost: a look-up.
+uint32_t tidegate_cause_from_errno(int error, uint32_t phase, uint32_t flags);
+
+// Begins a request: to be called once for each client request, before the first pick. Whatever stood in `*request`
+// is forgotten: end the previous one first.
+//
+// Thread rule: worker-owned; the worker must outlive the request. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND,
+// FORKED. Cost: clears some fields.
+//
+// # Safety
+// `worker` is a live handle; `request` is writable; `options` is valid.
+tidegate_status tidegate_request_start(const struct tidegate_worker *worker,
+                                       struct tidegate_request *request,
+                                       const struct tidegate_request_options *options,
+                                       uint64_t now_ns);
+
+// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open), FORKED, NO_PEER (`tidegate_request_answer`
+// has the answer). Cost: O(1) at any number of peers; no allocation, lock or system call.
+//
+// # Safety
+// `request` was started by this worker; `pick` is writable and its `struct_size` set.
+tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t now_ns, struct tidegate_pick *pick);
+
+// Judges the status of a response whose head has come, before anything goes to the client: DELIVER (the attempt
+// stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
+// When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), STRUCT_SIZE. Cost: as a report.
+//
+// # Safety
+// `request` was started by this worker; `decision` is writable and its `struct_size` set.
+tidegate_status tidegate_request_head(struct tidegate_request *request,
+                                      const struct tidegate_outcome *outcome,
+                                      uint64_t now_ns,
+                                      struct tidegate_decision *decision);
+
+// Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE. Cost: O(1); no
+// allocation, lock or system call.
+//
+// # Safety
+// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
+tidegate_status tidegate_request_report(struct tidegate_request *request,
+                                        const struct tidegate_outcome *outcome,
+                                        uint64_t now_ns,
+                                        struct tidegate_decision *decision);
+
+// Ends a request at any point, for example when the client has gone: an open attempt is taken off the in-flight
+// counts and charged to nobody. Harmless after a report. NULL is a no-op.
+//
+// Thread rule: worker-owned.
+//
+// # Safety
+// `request` is NULL or was started by this worker.
+void tidegate_request_end(struct tidegate_request *request, uint64_t now_ns);
+
+// Fills in what to tell the client after TIDEGATE_ERR_NO_PEER or an ANSWER: sets `status`, `cause`,
+// `retry_after_s` and `received_status` of `*answer` and leaves its other fields. Counts the answer by its cause:
+// call it once for each answer that is sent.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (nothing failed), STRUCT_SIZE. Cost: O(1); linear in the peers when
+// no peer may be tried (for Retry-After).
+//
+// # Safety
+// `request` was started by this worker; `answer` is valid and writable.
+tidegate_status tidegate_request_answer(struct tidegate_request *request,
+                                        uint64_t now_ns,
+                                        struct tidegate_answer *answer);
+
+// Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
+// ("a=10.0.0.1:80 connection_refused 0.2ms retry; b=10.0.0.2:80 ok 200 12ms"), at most 1024 bytes.
+//
+// Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
+//
+// # Safety
+// `request` was started by this worker; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+tidegate_status tidegate_request_describe(const struct tidegate_request *request,
+                                          char *buf,
+                                          size_t cap,
+                                          size_t *needed);
+
+// Sets `*answer` to its defaults: zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `answer` points to `size` writable bytes.
+tidegate_status tidegate_answer_init(struct tidegate_answer *answer, size_t size);
+
+// Sets `*parts` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `parts` points to `size` writable bytes.
+tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, size_t size);
+
+// Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length; 4096 bytes are always enough.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID (`status`, or a length above its bound), STRUCT_SIZE, BUFFER.
+// Cost: no allocation. Source: RFC 9110 sections 10.2.3, 12.5.1 and 15.6; RFC 9209; RFC 9457.
+//
+// # Safety
+// `answer` is valid; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+tidegate_status tidegate_answer_write(const struct tidegate_answer *answer, char *buf, size_t cap, size_t *needed);
+
+// Writes the parts of the same response, for a host that builds the head itself. 4096 bytes are always enough.
+//
+// Thread rule, errors, cost: as `tidegate_answer_write`.
+//
+// # Safety
+// `answer` is valid; `buf` points to `cap` writable bytes; `parts` is writable and its `struct_size` set.
+tidegate_status tidegate_answer_write_parts(const struct tidegate_answer *answer,
+                                            char *buf,
+                                            size_t cap,
+                                            struct tidegate_answer_parts *parts);
+
+// Writes the state of the whole table: TIDEGATE_STATUS_FORMAT_*. Not terminated by a NUL.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, BUFFER (`*needed` may have grown by the next call). Cost: linear in
+// peers and workers; allocates; takes no lock.
+//
+// # Safety
+// `table` is a live handle; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+tidegate_status tidegate_table_write_status(const struct tidegate_table *table,
+                                            uint32_t format,
+                                            uint64_t now_ns,
+                                            char *buf,
+                                            size_t cap,
+                                            size_t *needed);
+
+// Sets `*options` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_table_options_init(struct tidegate_table_options *options, size_t size);
+
+// Sets `*event` to zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `event` points to `size` writable bytes.
+tidegate_status tidegate_event_init(struct tidegate_event *event, size_t size);
+
+// How many bytes a table with these capacities takes. `options` may be NULL: the defaults.
+//
+// Thread rule: any-thread. Errors: INVALID (a capacity is out of range), STRUCT_SIZE.
+//
+// # Safety
+// `options` is NULL or valid; `size` is writable.
+tidegate_status tidegate_table_size(const struct tidegate_table_options *options, size_t *size);
+
+// Makes a table in anonymous shared memory, sealed against truncation: processes forked from this one share it.
+// `options` may be NULL: the defaults. All memory is taken now.
+//
+// Thread rule: set-up only. Errors: INVALID, STRUCT_SIZE, MEMORY, SYSTEM. Free it with `tidegate_table_free`.
+//
+// # Safety
+// `options` is NULL or valid; `table` is writable.
+tidegate_status tidegate_table_new(const struct tidegate_table_options *options,
+                                   uint64_t now_ns,
+                                   struct tidegate_table **table);
+
+// Makes a table in the caller's memory: `size` bytes at `memory`, aligned to 64, zeroed, at least
+// `tidegate_table_size`; shared memory if other processes are to use it. The memory must outlive every handle.
+//
+// Thread rule: set-up only. Errors: NULL, INVALID, STRUCT_SIZE.
+//
+// # Safety
+// `memory` points to `size` bytes that nothing else uses; `options` is NULL or valid; `table` is writable.
+tidegate_status tidegate_table_new_at(void *memory,
+                                      size_t size,
+                                      const struct tidegate_table_options *options,
+                                      uint64_t now_ns,
+                                      struct tidegate_table **table);
+
+// Opens a table that `tidegate_table_new_at` made in this memory earlier, here or in another process: for a reload
+// that keeps the state. The header is checked; the memory stays untouched if it does not fit.
+//
+// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT.
+//
+// # Safety
+// `memory` points to `size` readable and writable bytes that outlive the handle; `table` is writable.
+tidegate_status tidegate_table_attach_at(void *memory, size_t size, struct tidegate_table **table);
+
+// Gives the handle back. Workers of this process that still use the table keep it alive. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `table` is NULL or came from a function above and is not used again.
+void tidegate_table_free(struct tidegate_table *table);
+
+// Reads the oldest event with a number above `*cursor` that is still kept, and moves the cursor to it. Start with a
+// cursor of 0. TIDEGATE_ERR_END: there is none yet.
+//
+// Thread rule: any-thread; one cursor a reader. Cost: reads one slot, waits for nobody.
+//
+// # Safety
+// `table` is a live handle; `cursor` and `event` are writable, `event->struct_size` is set.
+tidegate_status tidegate_table_next_event(const struct tidegate_table *table,
+                                          uint64_t *cursor,
+                                          struct tidegate_event *event);
+
+// Sets `*options` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_upstream_options_init(struct tidegate_upstream_options *options, size_t size);
+
+// Sets `*peer` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `peer` points to `size` writable bytes.
+tidegate_status tidegate_peer_init(struct tidegate_peer *peer, size_t size);
+
+// Sets `*info` to zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `info` points to `size` writable bytes.
+tidegate_status tidegate_peer_info_init(struct tidegate_peer_info *info, size_t size);
+
+// Finds the upstream of this name (1 to 63 bytes of printable ASCII), or makes it, and sets how it is used. State
+// and peers stay. `options` may be NULL: the defaults.
+//
+// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+// Errors: NULL, INVALID, STRUCT_SIZE, FULL, BUSY.
+//
+// # Safety
+// `table` is a live handle; `name` points to `name_len` bytes; `options` is NULL or valid; `upstream` is writable.
+tidegate_status tidegate_upstream_open(const struct tidegate_table *table,
+                                       const char *name,
+                                       size_t name_len,
+                                       const struct tidegate_upstream_options *options,
+                                       uint32_t *upstream);
+
+// Finds the upstream of this name.
+//
+// Thread rule: any-thread. Errors: NULL, NOT_FOUND.
+//
+// # Safety
+// As `tidegate_upstream_open`.
+tidegate_status tidegate_upstream_find(const struct tidegate_table *table,
+                                       const char *name,
+                                       size_t name_len,
+                                       uint32_t *upstream);
+
+// Copies an upstream's name. Ids run from 0; TIDEGATE_ERR_END is answered behind the last one, so this also
+// iterates.
+//
+// Thread rule: any-thread. Errors: NULL, BUFFER, END.
+//
+// # Safety
+// `table` is a live handle; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+tidegate_status tidegate_upstream_name(const struct tidegate_table *table,
+                                       uint32_t upstream,
+                                       char *buf,
+                                       size_t cap,
+                                       size_t *needed);
+
+// Declares the whole list of an upstream's peers: new ones are added, those not in it are removed, the others keep
+// their health, counters and requests in flight whatever changed in weight, priority or limit. The newest
+// declaration wins. Requests in flight on removed peers go on; their outcomes are counted and change no health.
+// `handles`, if not NULL, gets the `count` handles in the order of the list. Either all of it takes effect or
+// nothing.
+//
+// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+// Errors: NULL, INVALID (the element and what is wrong with it), STRUCT_SIZE, NOT_FOUND, FULL, BUSY.
+// Cost: linear in the peers; never on the request path.
+//
+// # Safety
+// `table` is a live handle; `peers` points to `count` elements, `peers[0].struct_size` bytes apart; `handles` is
+// NULL or holds `count` elements.
+tidegate_status tidegate_upstream_set_peers(const struct tidegate_table *table,
+                                            uint32_t upstream,
+                                            const struct tidegate_peer *peers,
+                                            size_t count,
+                                            uint64_t now_ns,
+                                            uint64_t *handles);
+
+// The handle of an upstream's `index`-th peer, in the order of the published list; TIDEGATE_ERR_END behind the last.
+//
+// Thread rule: any-thread. Errors: NULL, NOT_FOUND, END.
+//
+// # Safety
+// `table` is a live handle; `peer` is writable.
+tidegate_status tidegate_upstream_peer_at(const struct tidegate_table *table,
+                                          uint32_t upstream,
+                                          uint32_t index,
+                                          uint64_t *peer);
+
+// Counts of one cause over an upstream: failed attempts, and answers that the gateway generated.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND.
+//
+// # Safety
+// `table` is a live handle; `count` is writable.
+tidegate_status tidegate_upstream_count(const struct tidegate_table *table,
+                                        uint32_t upstream,
+                                        uint32_t cause,
+                                        uint64_t *count);
+
+// What is known of a peer now.
+//
+// Thread rule: any-thread. Errors: NULL, STRUCT_SIZE, NOT_FOUND (removed since). Cost: linear in the workers.
+//
+// # Safety
+// `table` is a live handle; `info` is writable and its `struct_size` set.
+tidegate_status tidegate_peer_describe(const struct tidegate_table *table,
+                                       uint64_t peer,
+                                       uint64_t now_ns,
+                                       struct tidegate_peer_info *info);
+
+// Copies a peer's address, as it was declared: a struct sockaddr of `*needed` bytes, at most 112.
+//
+// Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
+//
+// # Safety
+// `table` is a live handle; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+tidegate_status tidegate_peer_address(const struct tidegate_table *table,
+                                      uint64_t peer,
+                                      void *buf,
+                                      size_t cap,
+                                      size_t *needed);
+
+// Copies a peer's name as people write it: its declared name, or else its address ("127.0.0.1:8080",
+// "[::1]:8080", "unix:/run/app.sock"). At most 128 bytes.
+//
+// Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
+//
+// # Safety
+// As `tidegate_peer_address`.
+tidegate_status tidegate_peer_name(const struct tidegate_table *table,
+                                   uint64_t peer,
+                                   char *buf,
+                                   size_t cap,
+                                   size_t *needed);
+
+// Drains, disables or enables a peer by hand: TIDEGATE_ADMIN_*. Requests in flight go on. The next declaration of
+// the membership sets it anew.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND. Cost: one CAS; emits one event.
+//
+// # Safety
+// `table` is a live handle.
+tidegate_status tidegate_peer_set_admin(const struct tidegate_table *table,
+                                        uint64_t peer,
+                                        uint32_t admin,
+                                        uint64_t now_ns);
+
+// Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_validator_options_init(struct tidegate_validator_options *options, size_t size);
+
+// Sets `*verdict` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `verdict` points to `size` writable bytes.
+tidegate_status tidegate_verdict_init(struct tidegate_verdict *verdict, size_t size);
+
+// Sets `*field` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `field` points to `size` writable bytes.
+tidegate_status tidegate_field_init(struct tidegate_field *field, size_t size);
+
+// Begins a response: to be called once for each attempt. `options` may be NULL: the answer to a plain GET.
+//
+// Thread rule: any-thread, one thread at a time for one validator. Errors: NULL, INVALID, STRUCT_SIZE.
+//
+// # Safety
+// `validator` is writable; `options` is NULL or valid.
+tidegate_status tidegate_validator_start(struct tidegate_validator *validator,
+                                         const struct tidegate_validator_options *options);
+
+// Judges the next bytes of the response stream, up to the next event. The bytes need not be kept; any cut of the
+// stream gives the same verdicts at the same offsets. Call it again with what was not consumed until the event is
+// NEED_MORE, COMPLETE or REJECT.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE. Cost: linear in the bytes, no
+// allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+//
+// # Safety
+// `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
+tidegate_status tidegate_validator_feed(struct tidegate_validator *validator,
+                                        const char *data,
+                                        size_t len,
+                                        struct tidegate_verdict *verdict);
+
+// Says that no more bytes come, and how: TIDEGATE_END_*. COMPLETE: the response had ended, or ends so by its
+// framing. REJECT otherwise, with the cause: connection_terminated (nothing came), http_response_incomplete,
+// connection_read_timeout.
+//
+// Thread rule, errors: as tidegate_validator_feed.
+//
+// # Safety
+// As tidegate_validator_feed.
+tidegate_status tidegate_validator_finish(struct tidegate_validator *validator,
+                                          uint32_t end,
+                                          struct tidegate_verdict *verdict);
+
+// The short stable name of a REJECT's `reason` ("content-length-differs"). Static text; "unknown" for any other number.
+//
+// Thread rule: any-thread.
+const char *tidegate_reason_name(uint32_t reason);
+
+// The clause that a REJECT's `reason` follows from ("RFC 9112 section 6.3"). Static text.
+//
+// Thread rule: any-thread.
+const char *tidegate_reason_clause(uint32_t reason);
+
+// The next field of a head that the validator has passed, from its status line to the empty line. Start with a
+// `*cursor` of 0; TIDEGATE_ERR_END behind the last field. Bytes that are not such a head end the iteration early.
+//
+// Thread rule: any-thread. Errors: NULL, STRUCT_SIZE, END. Cost: linear in the field; no allocation.
+//
+// # Safety
+// `head` points to `len` readable bytes; `cursor` and `field` are writable, `field->struct_size` is set.
+tidegate_status tidegate_head_next_field(const char *head, size_t len, size_t *cursor, struct tidegate_field *field);
+
+// The version of the library that is loaded ("0.1.0"), or NULL if it is older than `least`, a number like
+// TIDEGATE_VERSION_NUMBER; 0 asks for any.
+//
+// Thread rule: any-thread. Cost: a comparison.
+const char *tidegate_version(uint32_t least);
+
+// The ABI of the library that is loaded; it must equal TIDEGATE_ABI_VERSION of the header.
+//
+// Thread rule: any-thread. Cost: none.
+uint32_t tidegate_abi_version(void);
+
+// Sets `*options` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_worker_options_init(struct tidegate_worker_options *options, size_t size);
+
+// Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
+// that will serve. `options` may be NULL: the defaults.
+//
+// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, STRUCT_SIZE, FULL (every lane belongs to a
+// live worker), MEMORY. Leave with `tidegate_worker_leave`.
+//
+// # Safety
+// `table` is a live handle; `options` is NULL or valid; `worker` is writable.
+tidegate_status tidegate_worker_join(const struct tidegate_table *table,
+                                     const struct tidegate_worker_options *options,
+                                     uint64_t now_ns,
+                                     struct tidegate_worker **worker);
+
+// Leaves the table and frees the handle: requests that are still open are taken off the in-flight counts. In a
+// process forked from the one that joined it only frees the memory. NULL is a no-op.
+//
+// Thread rule: worker-owned; no request of this worker may be used afterwards.
+//
+// # Safety
+// `worker` is NULL or a live handle that is not used again.
+void tidegate_worker_leave(struct tidegate_worker *worker);
+
+// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
+// in every worker; the work is shared out and done once.
+//
+// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the workers, and in the peers after a death.
+//
+// # Safety
+// `worker` is a live handle.
+tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t now_ns);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* TIDEGATE_H */
+
+// Initialisers: all fields 0, struct_size set.
+#ifdef __cplusplus
+#define TIDEGATE_INIT(type) ([]() noexcept { type init_value = type(); init_value.struct_size = sizeof(type); return init_value; }())
+#else
+#define TIDEGATE_INIT(type) { .struct_size = sizeof(type) }
+#endif
+#define TIDEGATE_TABLE_OPTIONS_INIT TIDEGATE_INIT(tidegate_table_options)
+#define TIDEGATE_EVENT_INIT TIDEGATE_INIT(tidegate_event)
+#define TIDEGATE_UPSTREAM_OPTIONS_INIT TIDEGATE_INIT(tidegate_upstream_options)
+#define TIDEGATE_PEER_INIT TIDEGATE_INIT(tidegate_peer)
+#define TIDEGATE_PEER_INFO_INIT TIDEGATE_INIT(tidegate_peer_info)
+#define TIDEGATE_WORKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_worker_options)
+#define TIDEGATE_REQUEST_OPTIONS_INIT TIDEGATE_INIT(tidegate_request_options)
+#define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
+#define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
+#define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)
+#define TIDEGATE_VALIDATOR_OPTIONS_INIT TIDEGATE_INIT(tidegate_validator_options)
+#define TIDEGATE_VERDICT_INIT TIDEGATE_INIT(tidegate_verdict)
+#define TIDEGATE_FIELD_INIT TIDEGATE_INIT(tidegate_field)
+#define TIDEGATE_ANSWER_INIT TIDEGATE_INIT(tidegate_answer)
+#define TIDEGATE_ANSWER_PARTS_INIT TIDEGATE_INIT(tidegate_answer_parts)

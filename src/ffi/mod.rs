@@ -1,0 +1,349 @@
+//! The C ABI: pointers, sizes, status codes and the panic guard; no decision is made here.
+//!
+//! One file an object. Every entry point is the same three steps: check the pointers, call the layer below, write
+//! the outputs if that succeeded. [`guard`] stands in each body (a macro around the signature would hide the
+//! function from cbindgen). Costs: the guard is one landing pad and no instruction on the way through; a struct whose
+//! size is the one this library was built with is read in place.
+//!
+//! `include/tidegate.h` is generated from these files (`make header`); their comments are the reference manual.
+
+#![allow(unsafe_code, non_camel_case_types)]
+
+pub mod cause;
+pub mod responder;
+pub mod validator;
+pub mod version;
+
+use std::cell::RefCell;
+use std::ffi::{c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What every fallible function returns: 0, or one of the negative `TIDEGATE_ERR_*`.
+pub type tidegate_status = i32;
+
+/// Success.
+pub const TIDEGATE_OK: tidegate_status = 0;
+/// A pointer that must not be NULL was NULL.
+pub const TIDEGATE_ERR_NULL: tidegate_status = -1;
+/// An argument is out of its range; `tidegate_last_error` says which.
+pub const TIDEGATE_ERR_INVALID: tidegate_status = -2;
+/// A struct's `struct_size` is too small, or bytes that this library does not know are not zero.
+pub const TIDEGATE_ERR_STRUCT_SIZE: tidegate_status = -3;
+/// The buffer is too small; `*needed` says how large it must be. Nothing was written to it.
+pub const TIDEGATE_ERR_BUFFER: tidegate_status = -4;
+/// The library caught a panic of its own. The host goes on; for this request it does without Tidegate.
+pub const TIDEGATE_ERR_PANIC: tidegate_status = -5;
+/// Memory could not be had.
+pub const TIDEGATE_ERR_MEMORY: tidegate_status = -6;
+/// The table has no room for another upstream, peer, worker or snapshot.
+pub const TIDEGATE_ERR_FULL: tidegate_status = -7;
+/// There is no such upstream or peer, or the peer has been removed since.
+pub const TIDEGATE_ERR_NOT_FOUND: tidegate_status = -8;
+/// The handle was made before fork(): this process must call `tidegate_worker_join` first.
+pub const TIDEGATE_ERR_FORKED: tidegate_status = -9;
+/// The memory is not a table, or one of another layout, or it is damaged.
+pub const TIDEGATE_ERR_LAYOUT: tidegate_status = -10;
+/// Another process is changing the membership and did not finish in time. Try again.
+pub const TIDEGATE_ERR_BUSY: tidegate_status = -11;
+/// The call does not fit the request's state: a second pick without a report, a report without a pick.
+pub const TIDEGATE_ERR_STATE: tidegate_status = -12;
+/// No peer may be tried now. `tidegate_request_answer` says what to tell the client.
+pub const TIDEGATE_ERR_NO_PEER: tidegate_status = -13;
+/// An operating system call failed; `tidegate_last_error` says which and why.
+pub const TIDEGATE_ERR_SYSTEM: tidegate_status = -14;
+/// There is nothing more: the end of an iteration.
+pub const TIDEGATE_ERR_END: tidegate_status = -15;
+
+/// What the layers below return: a status and, for the error path, a sentence.
+#[derive(Debug)]
+pub struct Error {
+    pub(crate) status: tidegate_status,
+    pub(crate) detail: Option<Box<str>>,
+}
+
+impl Error {
+    /// An error whose status says it all. Allocates nothing.
+    #[cold]
+    pub(crate) fn of(status: tidegate_status) -> Error {
+        Error { status, detail: None }
+    }
+
+    /// An error with a sentence that names what was wrong and where. For set-up calls: it allocates.
+    #[cold]
+    pub(crate) fn new(status: tidegate_status, detail: impl Into<Box<str>>) -> Error {
+        Error { status, detail: Some(detail.into()) }
+    }
+
+    /// `TIDEGATE_ERR_INVALID` with a sentence.
+    #[cold]
+    pub(crate) fn invalid(detail: impl Into<Box<str>>) -> Error {
+        Error::new(TIDEGATE_ERR_INVALID, detail)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.detail.as_deref().unwrap_or_else(|| describe(self.status)))
+    }
+}
+
+impl std::error::Error for Error {}
+
+thread_local! {
+    /// The sentence behind the last error of this thread. `const` and without a destructor, so that reading it is
+    /// safe at any time, in a thread's exit too.
+    static LAST_ERROR: RefCell<LastError> = const { RefCell::new(LastError { len: 0, text: [0; 240] }) };
+}
+
+struct LastError {
+    len: usize,
+    text: [u8; 240],
+}
+
+#[cold]
+fn remember(error: &Error) -> tidegate_status {
+    let text = error.detail.as_deref().unwrap_or_else(|| describe(error.status));
+    let _ = LAST_ERROR.try_with(|cell| {
+        if let Ok(mut last) = cell.try_borrow_mut() {
+            let mut len = text.len().min(last.text.len());
+            while !text.is_char_boundary(len) {
+                len -= 1;
+            }
+            last.text[..len].copy_from_slice(&text.as_bytes()[..len]);
+            last.len = len;
+        }
+    });
+    error.status
+}
+
+/// Runs the body of an entry point: errors become their status, a panic becomes `TIDEGATE_ERR_PANIC`.
+///
+/// The payload of a panic is forgotten, not dropped: its destructor could panic again, across the ABI.
+#[inline]
+pub(crate) fn guard(body: impl FnOnce() -> Result<(), Error>) -> tidegate_status {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => TIDEGATE_OK,
+        Ok(Err(error)) => remember(&error),
+        Err(payload) => {
+            std::mem::forget(payload);
+            remember(&Error::of(TIDEGATE_ERR_PANIC))
+        }
+    }
+}
+
+/// [`guard`] for entry points that return a value; `fallback` is what they return after a panic.
+#[inline]
+pub(crate) fn guard_value<T>(fallback: T, body: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        Err(payload) => {
+            std::mem::forget(payload);
+            fallback
+        }
+    }
+}
+
+/// A transparent struct of the ABI: `#[repr(C)]`, first field `struct_size: usize`, valid when all zero.
+///
+/// # Safety
+/// Every bit pattern of the type must be valid (integers and raw pointers only), its first field must be
+/// `struct_size: usize`, and it must have no implicit padding.
+pub(crate) unsafe trait Struct: Copy {}
+
+/// Copies a struct in: the smaller of both sizes, zeros for what the caller does not know. Bytes beyond what this
+/// library knows must be zero: a caller built against a newer header asks for something that would be ignored.
+///
+/// # Safety
+/// `ptr` is NULL or points to `struct_size` readable bytes that begin with that size.
+#[inline]
+pub(crate) unsafe fn read_struct<T: Struct>(ptr: *const T) -> Result<T, Error> {
+    if ptr.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    // SAFETY: the caller vouches for at least the size field.
+    let size = unsafe { ptr.cast::<usize>().read_unaligned() };
+    if size == size_of::<T>() {
+        // SAFETY: the caller vouches for `size` bytes, and T accepts every bit pattern.
+        return Ok(unsafe { ptr.read_unaligned() });
+    }
+    // SAFETY: as above.
+    unsafe { read_other_size(ptr, size) }
+}
+
+/// # Safety
+/// As [`read_struct`]; `size` is the struct's own size field.
+#[cold]
+unsafe fn read_other_size<T: Struct>(ptr: *const T, size: usize) -> Result<T, Error> {
+    if !(size_of::<usize>()..=65536).contains(&size) {
+        return Err(Error::new(
+            TIDEGATE_ERR_STRUCT_SIZE,
+            format!("struct_size is {size}: set it to sizeof the struct (TIDEGATE_…_INIT does)"),
+        ));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: T is valid when all zero; `known` bytes are readable and fit; the tail up to `size` is readable.
+    unsafe {
+        let mut value = std::mem::zeroed::<T>();
+        std::ptr::copy_nonoverlapping(ptr.cast::<u8>(), (&raw mut value).cast::<u8>(), known);
+        let tail = std::slice::from_raw_parts(ptr.cast::<u8>().add(known), size - known);
+        if tail.iter().any(|&b| b != 0) {
+            return Err(Error::new(
+                TIDEGATE_ERR_STRUCT_SIZE,
+                format!("the struct sets fields beyond the {} bytes that this library knows", size_of::<T>()),
+            ));
+        }
+        Ok(value)
+    }
+}
+
+/// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
+/// The caller's `struct_size` stays.
+///
+/// # Safety
+/// `ptr` is NULL or points to `struct_size` writable bytes that begin with that size.
+#[inline]
+pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(), Error> {
+    if ptr.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    // SAFETY: the caller vouches for at least the size field.
+    let size = unsafe { ptr.cast::<usize>().read_unaligned() };
+    if size < size_of::<usize>() || size > 65536 {
+        return Err(Error::of(TIDEGATE_ERR_STRUCT_SIZE));
+    }
+    let known = size.min(size_of::<T>());
+    let skip = size_of::<usize>();
+    // SAFETY: both ranges lie within `size` writable bytes and within `value`; the size field is left alone.
+    unsafe {
+        let out = ptr.cast::<u8>();
+        std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>().add(skip), out.add(skip), known - skip);
+        if size > known {
+            std::ptr::write_bytes(out.add(known), 0, size - known);
+        }
+    }
+    Ok(())
+}
+
+/// `tidegate_x_init(ptr, size)`: zero `size` bytes and store the size.
+///
+/// # Safety
+/// `ptr` is NULL or points to `size` writable bytes.
+pub(crate) unsafe fn init_struct<T: Struct>(ptr: *mut T, size: usize) -> tidegate_status {
+    guard(|| {
+        if ptr.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        if !(size_of::<usize>()..=65536).contains(&size) {
+            return Err(Error::new(TIDEGATE_ERR_STRUCT_SIZE, format!("size is {size}: pass sizeof the struct")));
+        }
+        // SAFETY: the caller vouches for `size` writable bytes, which hold at least the size field.
+        unsafe {
+            std::ptr::write_bytes(ptr.cast::<u8>(), 0, size);
+            ptr.cast::<usize>().write_unaligned(size);
+        }
+        Ok(())
+    })
+}
+
+/// A string or byte range that came in: NULL is allowed where the length is 0.
+///
+/// # Safety
+/// `ptr` is NULL or points to `len` readable bytes that stay as they are for `'a`.
+#[inline]
+pub(crate) unsafe fn bytes<'a, T>(ptr: *const T, len: usize) -> Result<&'a [u8], Error> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if ptr.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    if len > isize::MAX as usize {
+        return Err(Error::of(TIDEGATE_ERR_INVALID));
+    }
+    // SAFETY: not NULL, and the caller vouches for the length.
+    Ok(unsafe { std::slice::from_raw_parts(ptr.cast::<u8>(), len) })
+}
+
+/// Copies `text` to the caller's buffer and says how large it is; nothing is written when it does not fit.
+///
+/// # Safety
+/// `buf` is NULL or points to `cap` writable bytes; `needed` is NULL or writable.
+pub(crate) unsafe fn write_bytes(text: &[u8], buf: *mut c_char, cap: usize, needed: *mut usize) -> Result<(), Error> {
+    if !needed.is_null() {
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { needed.write(text.len()) };
+    }
+    if text.len() > cap {
+        return Err(Error::of(TIDEGATE_ERR_BUFFER));
+    }
+    if buf.is_null() && !text.is_empty() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    if !text.is_empty() {
+        // SAFETY: `buf` holds `cap >= text.len()` writable bytes.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), buf.cast::<u8>(), text.len()) };
+    }
+    Ok(())
+}
+
+fn describe(status: c_int) -> &'static str {
+    c_str_text(describe_c(status))
+}
+
+fn c_str_text(text: &'static std::ffi::CStr) -> &'static str {
+    text.to_str().unwrap_or("")
+}
+
+fn describe_c(status: c_int) -> &'static std::ffi::CStr {
+    match status {
+        TIDEGATE_OK => c"success",
+        TIDEGATE_ERR_NULL => c"a pointer that must not be NULL was NULL",
+        TIDEGATE_ERR_INVALID => c"an argument is out of its range",
+        TIDEGATE_ERR_STRUCT_SIZE => c"struct_size is wrong, or the struct sets fields that this library does not know",
+        TIDEGATE_ERR_BUFFER => c"the buffer is too small",
+        TIDEGATE_ERR_PANIC => c"the library caught an internal error of its own",
+        TIDEGATE_ERR_MEMORY => c"out of memory",
+        TIDEGATE_ERR_FULL => c"the table has no room left",
+        TIDEGATE_ERR_NOT_FOUND => c"no such upstream or peer",
+        TIDEGATE_ERR_FORKED => c"the handle was made before fork(): call tidegate_worker_join in this process",
+        TIDEGATE_ERR_LAYOUT => c"the memory is not a table of this layout",
+        TIDEGATE_ERR_BUSY => c"another process is changing the membership",
+        TIDEGATE_ERR_STATE => c"the call does not fit the request's state",
+        TIDEGATE_ERR_NO_PEER => c"no peer may be tried now",
+        TIDEGATE_ERR_SYSTEM => c"an operating system call failed",
+        TIDEGATE_ERR_END => c"there is nothing more",
+        _ => c"unknown status",
+    }
+}
+
+/// Describes a status in English. Any integer is answered; the text is static.
+///
+/// Thread rule: any-thread. Cost: a look-up.
+#[unsafe(no_mangle)]
+pub extern "C" fn tidegate_strerror(status: c_int) -> *const c_char {
+    guard_value(c"unknown status".as_ptr(), || describe_c(status).as_ptr())
+}
+
+/// Copies the sentence behind the last error that a Tidegate call returned in this thread: what was wrong, and where.
+/// Not terminated by a NUL: `*needed` (may be NULL) is its length in bytes, at most 240. A successful call does not
+/// clear it.
+///
+/// Thread rule: any-thread. Errors: TIDEGATE_ERR_BUFFER.
+///
+/// # Safety
+/// `buf` points to `cap` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_last_error(buf: *mut c_char, cap: usize, needed: *mut usize) -> tidegate_status {
+    let copied = catch_unwind(AssertUnwindSafe(|| {
+        LAST_ERROR.try_with(|cell| match cell.try_borrow() {
+            // SAFETY: the caller's promise is the same.
+            Ok(last) => unsafe { write_bytes(&last.text[..last.len], buf, cap, needed) },
+            Err(_) => Err(Error::of(TIDEGATE_ERR_STATE)),
+        })
+    }));
+    match copied {
+        Ok(Ok(Ok(()))) => TIDEGATE_OK,
+        Ok(Ok(Err(error))) => error.status,
+        _ => TIDEGATE_ERR_PANIC,
+    }
+}

@@ -1,0 +1,547 @@
+//! `tidegate_upstream_*` and `tidegate_peer_*`: membership, policy, and what is known of each peer.
+
+use super::table::{table_ref, tidegate_table};
+use super::{
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status, write_bytes,
+    write_struct,
+};
+use crate::health::PeerView;
+use crate::table::{Address, Admin, PeerHandle, PeerSpec, Policy, Selector, UpstreamId};
+use std::ffi::{c_char, c_void};
+
+/// Weighted smooth round robin: the default here.
+pub const TIDEGATE_SELECTOR_ROUND_ROBIN: u32 = 1;
+/// Weighted power of two choices on requests in flight.
+pub const TIDEGATE_SELECTOR_LEAST_REQUEST: u32 = 2;
+
+/// When fewer peers than `panic_percent` are eligible: spread over all that are not disabled.
+pub const TIDEGATE_PANIC_SPREAD: u32 = 1;
+/// When no peer is eligible: refuse (503).
+pub const TIDEGATE_PANIC_REFUSE: u32 = 2;
+
+/// The peer takes requests.
+pub const TIDEGATE_ADMIN_ENABLED: u32 = 0;
+/// No new requests; those in flight go on.
+pub const TIDEGATE_ADMIN_DRAINING: u32 = 1;
+/// No requests, not even in panic.
+pub const TIDEGATE_ADMIN_DISABLED: u32 = 2;
+
+/// The peer takes its share.
+pub const TIDEGATE_HEALTH_HEALTHY: u32 = 1;
+/// Out, for failures in traffic.
+pub const TIDEGATE_HEALTH_EJECTED: u32 = 2;
+/// On trial after an ejection.
+pub const TIDEGATE_HEALTH_HALF_OPEN: u32 = 3;
+
+/// Statuses that count as failures, for `failure_statuses`: 500.
+pub const TIDEGATE_STATUS_500: u32 = 1;
+/// 502
+pub const TIDEGATE_STATUS_502: u32 = 2;
+/// 503
+pub const TIDEGATE_STATUS_503: u32 = 4;
+/// 504
+pub const TIDEGATE_STATUS_504: u32 = 8;
+/// 429
+pub const TIDEGATE_STATUS_429: u32 = 16;
+/// 403
+pub const TIDEGATE_STATUS_403: u32 = 32;
+/// 404
+pub const TIDEGATE_STATUS_404: u32 = 64;
+/// No status counts as a failure.
+pub const TIDEGATE_STATUS_NOTHING: u32 = 0x80000000;
+
+/// How an upstream is used; 0 is the default everywhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tidegate_upstream_options {
+    /// sizeof(tidegate_upstream_options)
+    pub struct_size: usize,
+    /// TIDEGATE_SELECTOR_*; default ROUND_ROBIN.
+    pub selector: u32,
+    /// TIDEGATE_PANIC_*; default REFUSE.
+    pub panic: u32,
+    /// SPREAD: panic while fewer than this percentage of the peers are eligible; default 50.
+    pub panic_percent: u32,
+    /// Most attempts of a request, the first one counted; default: every peer once, at most 16.
+    pub max_attempts: u32,
+    /// Consecutive failures that eject a peer; default 5. A refused or unroutable connection ejects at once.
+    pub eject_failures: u32,
+    /// TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
+    pub failure_statuses: u32,
+    /// First ejection in nanoseconds, doubled with each one that follows, jittered by a quarter; default 1 s.
+    pub eject_base_ns: u64,
+    /// Longest ejection; default 60 s.
+    pub eject_max_ns: u64,
+    /// Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
+    pub half_open_successes: u32,
+    /// Retry budget: retries per million requests; default 200,000 (20 %). 0xFFFFFFFF: no budget.
+    pub retry_budget_ppm: u32,
+    /// Retries a second that the budget allows in any case; default 10.
+    pub retry_budget_min_per_s: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
+    /// Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter;
+    /// default 25 ms.
+    pub backoff_base_ns: u64,
+    /// Largest bound; default 250 ms.
+    pub backoff_max_ns: u64,
+    /// How long a request may take over all its attempts, before its last retry starts; default no limit.
+    pub deadline_ns: u64,
+}
+// SAFETY: integers only, size first, no implicit padding.
+unsafe impl Struct for tidegate_upstream_options {}
+
+/// One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tidegate_peer {
+    /// sizeof(tidegate_peer); in an array, also the distance from one element to the next.
+    pub struct_size: usize,
+    /// The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope count.
+    pub address: *const c_void,
+    /// Its length in bytes, at most 112.
+    pub address_len: usize,
+    /// A name, part of the identity; may be unset. At most 63 bytes, printable ASCII.
+    pub name: *const c_char,
+    /// Its length in bytes.
+    pub name_len: usize,
+    /// Share of the traffic, 1 to 65535; default 1.
+    pub weight: u32,
+    /// 0: primary. 1: backup, used only while no primary is eligible.
+    pub priority: u32,
+    /// Most requests in flight over all workers; default no limit.
+    pub max_in_flight: u32,
+    /// TIDEGATE_ADMIN_*
+    pub admin: u32,
+}
+// SAFETY: integers and raw pointers only, size first, no implicit padding.
+unsafe impl Struct for tidegate_peer {}
+
+/// What is known of a peer.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tidegate_peer_info {
+    /// sizeof(tidegate_peer_info)
+    pub struct_size: usize,
+    /// The handle.
+    pub peer: u64,
+    /// The upstream's id.
+    pub upstream: u32,
+    /// TIDEGATE_HEALTH_*
+    pub health: u32,
+    /// TIDEGATE_ADMIN_*
+    pub admin: u32,
+    /// Weight as declared.
+    pub weight: u32,
+    /// 0: primary, 1: backup.
+    pub priority: u32,
+    /// Its limit, 0: none.
+    pub max_in_flight: u32,
+    /// Requests in flight: the exact sum over all workers.
+    pub in_flight: u32,
+    /// Consecutive failures.
+    pub streak: u32,
+    /// Ejections since it was last long healthy.
+    pub ejections: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
+    /// Attempts since it was added.
+    pub picks: u64,
+    /// Attempts that failed and were charged to it.
+    pub failures: u64,
+    /// EJECTED: nanoseconds until its first trial, 0 if one is due.
+    pub ejected_for_ns: u64,
+}
+// SAFETY: as above.
+unsafe impl Struct for tidegate_peer_info {}
+
+/// Sets `*options` to its defaults: zeros and `size`.
+///
+/// Thread rule: any-thread.
+///
+/// # Safety
+/// `options` points to `size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_options_init(
+    options: *mut tidegate_upstream_options,
+    size: usize,
+) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe { init_struct(options, size) }
+}
+
+/// Sets `*peer` to its defaults: zeros and `size`.
+///
+/// Thread rule: any-thread.
+///
+/// # Safety
+/// `peer` points to `size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_init(peer: *mut tidegate_peer, size: usize) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe { init_struct(peer, size) }
+}
+
+/// Sets `*info` to zeros and `size`.
+///
+/// Thread rule: any-thread.
+///
+/// # Safety
+/// `info` points to `size` writable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_info_init(info: *mut tidegate_peer_info, size: usize) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe { init_struct(info, size) }
+}
+
+/// Finds the upstream of this name (1 to 63 bytes of printable ASCII), or makes it, and sets how it is used. State
+/// and peers stay. `options` may be NULL: the defaults.
+///
+/// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+/// Errors: NULL, INVALID, STRUCT_SIZE, FULL, BUSY.
+///
+/// # Safety
+/// `table` is a live handle; `name` points to `name_len` bytes; `options` is NULL or valid; `upstream` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_open(
+    table: *const tidegate_table,
+    name: *const c_char,
+    name_len: usize,
+    options: *const tidegate_upstream_options,
+    upstream: *mut u32,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for handle, name and options.
+        let (table, name, policy) = unsafe { (table_ref(table)?, bytes(name, name_len)?, policy(options)?) };
+        if upstream.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let id = table.open_upstream(name, &policy)?;
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { upstream.write(id.number()) };
+        Ok(())
+    })
+}
+
+/// Finds the upstream of this name.
+///
+/// Thread rule: any-thread. Errors: NULL, NOT_FOUND.
+///
+/// # Safety
+/// As `tidegate_upstream_open`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_find(
+    table: *const tidegate_table,
+    name: *const c_char,
+    name_len: usize,
+    upstream: *mut u32,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for handle and name.
+        let (table, name) = unsafe { (table_ref(table)?, bytes(name, name_len)?) };
+        if upstream.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let id = table.find_upstream(name)?;
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { upstream.write(id.number()) };
+        Ok(())
+    })
+}
+
+/// Copies an upstream's name. Ids run from 0; TIDEGATE_ERR_END is answered behind the last one, so this also
+/// iterates.
+///
+/// Thread rule: any-thread. Errors: NULL, BUFFER, END.
+///
+/// # Safety
+/// `table` is a live handle; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_name(
+    table: *const tidegate_table,
+    upstream: u32,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let Some(name) = UpstreamId::new(upstream).and_then(|id| table.upstream_name(id)) else {
+            return Err(Error::of(TIDEGATE_ERR_END));
+        };
+        // SAFETY: the caller vouches for the buffer.
+        unsafe { write_bytes(&name, buf, cap, needed) }
+    })
+}
+
+/// Declares the whole list of an upstream's peers: new ones are added, those not in it are removed, the others keep
+/// their health, counters and requests in flight whatever changed in weight, priority or limit. The newest
+/// declaration wins. Requests in flight on removed peers go on; their outcomes are counted and change no health.
+/// `handles`, if not NULL, gets the `count` handles in the order of the list. Either all of it takes effect or
+/// nothing.
+///
+/// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+/// Errors: NULL, INVALID (the element and what is wrong with it), STRUCT_SIZE, NOT_FOUND, FULL, BUSY.
+/// Cost: linear in the peers; never on the request path.
+///
+/// # Safety
+/// `table` is a live handle; `peers` points to `count` elements, `peers[0].struct_size` bytes apart; `handles` is
+/// NULL or holds `count` elements.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_set_peers(
+    table: *const tidegate_table,
+    upstream: u32,
+    peers: *const tidegate_peer,
+    count: usize,
+    now_ns: u64,
+    handles: *mut u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let id = UpstreamId::new(upstream).ok_or_else(|| Error::invalid("upstream: no such id"))?;
+        if count > 65536 {
+            return Err(Error::invalid(format!("count is {count}: at most 65536 peers")));
+        }
+        let mut specs = Vec::new();
+        specs.try_reserve(count).map_err(|_| Error::of(super::TIDEGATE_ERR_MEMORY))?;
+        let mut at = peers.cast::<u8>();
+        let mut stride = 0;
+        for i in 0..count {
+            // SAFETY: `at` is the i-th of `count` elements, by the caller's word.
+            let peer = unsafe { read_struct(at.cast::<tidegate_peer>()) }?;
+            if i == 0 {
+                // SAFETY: read_struct just read it.
+                stride = unsafe { at.cast::<usize>().read_unaligned() };
+            }
+            // SAFETY: the caller vouches for the strings of each element.
+            let spec = unsafe { spec(&peer) }
+                .map_err(|e| Error::new(e.status, format!("peers[{i}]: {e}")))?;
+            specs.push(spec);
+            if i + 1 < count {
+                // SAFETY: another element follows.
+                at = unsafe { at.add(stride) };
+            }
+        }
+        let given = table.set_peers(id, &specs, now_ns)?;
+        if !handles.is_null() {
+            for (i, handle) in given.iter().enumerate() {
+                // SAFETY: `handles` holds `count` elements.
+                unsafe { handles.add(i).write(handle.number()) };
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The handle of an upstream's `index`-th peer, in the order of the published list; TIDEGATE_ERR_END behind the last.
+///
+/// Thread rule: any-thread. Errors: NULL, NOT_FOUND, END.
+///
+/// # Safety
+/// `table` is a live handle; `peer` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_peer_at(
+    table: *const tidegate_table,
+    upstream: u32,
+    index: u32,
+    peer: *mut u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let id = UpstreamId::new(upstream).ok_or_else(|| Error::of(super::TIDEGATE_ERR_NOT_FOUND))?;
+        let handle = table.peer_at(id, index)?.ok_or_else(|| Error::of(TIDEGATE_ERR_END))?;
+        if peer.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { peer.write(handle.number()) };
+        Ok(())
+    })
+}
+
+/// Counts of one cause over an upstream: failed attempts, and answers that the gateway generated.
+///
+/// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND.
+///
+/// # Safety
+/// `table` is a live handle; `count` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_count(
+    table: *const tidegate_table,
+    upstream: u32,
+    cause: u32,
+    count: *mut u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let cause = crate::cause::Cause::from_number(cause).ok_or_else(|| Error::invalid("cause: no such number"))?;
+        let id = UpstreamId::new(upstream).ok_or_else(|| Error::of(super::TIDEGATE_ERR_NOT_FOUND))?;
+        if count.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let n = table.upstream_cause_count(id, cause)?;
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { count.write(n) };
+        Ok(())
+    })
+}
+
+/// What is known of a peer now.
+///
+/// Thread rule: any-thread. Errors: NULL, STRUCT_SIZE, NOT_FOUND (removed since). Cost: linear in the workers.
+///
+/// # Safety
+/// `table` is a live handle; `info` is writable and its `struct_size` set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_describe(
+    table: *const tidegate_table,
+    peer: u64,
+    now_ns: u64,
+    info: *mut tidegate_peer_info,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let view = PeerView::of(table, PeerHandle::from_number(peer), now_ns)?;
+        let out = tidegate_peer_info {
+            struct_size: 0,
+            peer,
+            upstream: view.upstream,
+            health: view.health.number(),
+            admin: view.admin.number(),
+            weight: view.weight,
+            priority: view.priority,
+            max_in_flight: view.max_in_flight,
+            in_flight: view.in_flight,
+            streak: view.streak,
+            ejections: view.ejections,
+            reserved: 0,
+            picks: view.picks,
+            failures: view.failures,
+            ejected_for_ns: view.ejected_for_ns,
+        };
+        // SAFETY: the caller vouches for `info`.
+        unsafe { write_struct(info, &out) }
+    })
+}
+
+/// Copies a peer's address, as it was declared: a struct sockaddr of `*needed` bytes, at most 112.
+///
+/// Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
+///
+/// # Safety
+/// `table` is a live handle; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_address(
+    table: *const tidegate_table,
+    peer: u64,
+    buf: *mut c_void,
+    cap: usize,
+    needed: *mut usize,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let address = table.peer_address(PeerHandle::from_number(peer))?;
+        // SAFETY: the caller vouches for the buffer.
+        unsafe { write_bytes(address.as_bytes(), buf.cast(), cap, needed) }
+    })
+}
+
+/// Copies a peer's name as people write it: its declared name, or else its address ("127.0.0.1:8080",
+/// "[::1]:8080", "unix:/run/app.sock"). At most 128 bytes.
+///
+/// Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
+///
+/// # Safety
+/// As `tidegate_peer_address`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_name(
+    table: *const tidegate_table,
+    peer: u64,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let name = table.peer_display_name(PeerHandle::from_number(peer))?;
+        // SAFETY: the caller vouches for the buffer.
+        unsafe { write_bytes(name.as_bytes(), buf, cap, needed) }
+    })
+}
+
+/// Drains, disables or enables a peer by hand: TIDEGATE_ADMIN_*. Requests in flight go on. The next declaration of
+/// the membership sets it anew.
+///
+/// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND. Cost: one CAS; emits one event.
+///
+/// # Safety
+/// `table` is a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_set_admin(
+    table: *const tidegate_table,
+    peer: u64,
+    admin: u32,
+    now_ns: u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let admin = Admin::from_number(admin).ok_or_else(|| Error::invalid(format!("admin is {admin}: 0, 1 or 2")))?;
+        crate::health::set_admin(table, PeerHandle::from_number(peer), admin, now_ns)
+    })
+}
+
+/// # Safety
+/// `options` is NULL or valid.
+unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Error> {
+    if options.is_null() {
+        return Ok(Policy::default());
+    }
+    // SAFETY: not NULL, and the caller vouches for it.
+    let o = unsafe { read_struct(options) }?;
+    let or = |value: u32, default: u32| if value == 0 { default } else { value };
+    let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
+    let d = Policy::default();
+    Policy {
+        selector: match o.selector {
+            0 | TIDEGATE_SELECTOR_ROUND_ROBIN => Selector::RoundRobin,
+            TIDEGATE_SELECTOR_LEAST_REQUEST => Selector::LeastRequest,
+            other => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
+        },
+        panic_percent: match o.panic {
+            0 | TIDEGATE_PANIC_REFUSE => 0,
+            TIDEGATE_PANIC_SPREAD => or(o.panic_percent, 50),
+            other => return Err(Error::invalid(format!("panic is {other}: not a TIDEGATE_PANIC_*"))),
+        },
+        max_attempts: or(o.max_attempts, d.max_attempts),
+        eject_failures: or(o.eject_failures, d.eject_failures),
+        failure_statuses: or(o.failure_statuses, d.failure_statuses),
+        eject_base_ns: or64(o.eject_base_ns, d.eject_base_ns),
+        eject_max_ns: or64(o.eject_max_ns, d.eject_max_ns),
+        half_open_successes: or(o.half_open_successes, d.half_open_successes),
+        retry_budget_ppm: or(o.retry_budget_ppm, d.retry_budget_ppm),
+        retry_budget_min_per_s: or(o.retry_budget_min_per_s, d.retry_budget_min_per_s),
+        backoff_base_ns: or64(o.backoff_base_ns, d.backoff_base_ns),
+        backoff_max_ns: or64(o.backoff_max_ns, d.backoff_max_ns),
+        deadline_ns: o.deadline_ns,
+    }
+    .checked()
+}
+
+/// # Safety
+/// The strings of `peer` are what their lengths say.
+unsafe fn spec(peer: &tidegate_peer) -> Result<PeerSpec, Error> {
+    // SAFETY: the caller vouches for them.
+    let (address, name) = unsafe { (bytes(peer.address, peer.address_len)?, bytes(peer.name, peer.name_len)?) };
+    let admin = Admin::from_number(peer.admin)
+        .ok_or_else(|| Error::invalid(format!("admin is {}: not a TIDEGATE_ADMIN_*", peer.admin)))?;
+    let weight = if peer.weight == 0 { 1 } else { peer.weight };
+    PeerSpec::new(Address::new(address)?, name, weight, peer.priority, peer.max_in_flight, admin)
+}
