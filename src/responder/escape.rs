@@ -1,0 +1,162 @@
+//! Foreign text (an upstream's name, a request's id) into JSON, HTML and plain text.
+//!
+//! Text that needs nothing is recognised eight bytes at a time and copied as it is. Anything else goes character by
+//! character; bytes that are not UTF-8 become U+FFFD, so a body is valid UTF-8 whatever came in. JSON keeps control
+//! characters as escapes (RFC 8259, section 7); HTML and plain text, which can't hold them, show U+FFFD.
+//! A byte never becomes more than [`LARGEST`] bytes. Cost: about two instructions a plain byte.
+
+use super::writer::Writer;
+
+/// The most that one byte grows to (`\u001f`).
+pub(super) const LARGEST: usize = 6;
+
+const REPLACEMENT: &str = "\u{fffd}";
+
+/// Into a JSON string, without its quotes.
+#[inline]
+pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, b"\"\\") {
+        return w.put(text);
+    }
+    by_character(w, text, |w, c| match c {
+        '"' => w.put(br#"\""#),
+        '\\' => w.put(br"\\"),
+        '\n' => w.put(br"\n"),
+        '\r' => w.put(br"\r"),
+        '\t' => w.put(br"\t"),
+        '\0'..='\x1f' => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            let n = c as usize;
+            w.put(&[b'\\', b'u', b'0', b'0', HEX[n >> 4], HEX[n & 15]]);
+        }
+        _ => put_char(w, c),
+    });
+}
+
+/// Into HTML, between tags or in a quoted attribute.
+#[inline]
+pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, b"&<>\"'") {
+        return w.put(text);
+    }
+    by_character(w, text, |w, c| match c {
+        '&' => w.put(b"&amp;"),
+        '<' => w.put(b"&lt;"),
+        '>' => w.put(b"&gt;"),
+        '"' => w.put(b"&#34;"),
+        '\'' => w.put(b"&#39;"),
+        c if c.is_control() => w.put(REPLACEMENT.as_bytes()),
+        c => put_char(w, c),
+    });
+}
+
+/// Into a line of plain text: it stays one line, and a terminal is told nothing.
+#[inline]
+pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, b"") {
+        return w.put(text);
+    }
+    by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
+}
+
+#[cold]
+fn by_character(w: &mut Writer<'_>, text: &[u8], put: impl Fn(&mut Writer<'_>, char)) {
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            put(w, c);
+        }
+        if !chunk.invalid().is_empty() {
+            w.put(REPLACEMENT.as_bytes());
+        }
+    }
+}
+
+fn put_char(w: &mut Writer<'_>, c: char) {
+    w.put(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Whether all of `text` is printable ASCII with none of `special`.
+#[inline(always)]
+fn is_plain(text: &[u8], special: &[u8]) -> bool {
+    let Some(tail) = text.last_chunk::<8>() else {
+        return text.iter().all(|b| (0x20..0x7f).contains(b) && !special.contains(b));
+    };
+    // The last word overlaps the one before it, so that no remainder is left to go through byte by byte.
+    let mut odd = odd_bytes(*tail, special);
+    for word in text.chunks_exact(8) {
+        if let Some(word) = word.first_chunk::<8>() {
+            odd |= odd_bytes(*word, special);
+        }
+    }
+    odd == 0
+}
+
+/// Not 0 if any of eight bytes is not printable ASCII, or special: the borrow trick, bit 7 of each byte tells. A borrow
+/// can only come out of a byte that is odd itself, so "any" is exact although "which" is not.
+#[inline(always)]
+fn odd_bytes(bytes: [u8; 8], special: &[u8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x80 * ONES;
+    let word = u64::from_le_bytes(bytes);
+    let mut odd = word | word.wrapping_sub(0x20 * ONES);
+    for &b in [0x7f].iter().chain(special) {
+        odd |= (word ^ (ONES * u64::from(b))).wrapping_sub(ONES);
+    }
+    odd & TOPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(f: impl Fn(&mut Writer<'_>, &[u8]), text: &[u8]) -> String {
+        let mut buf = vec![0; text.len() * LARGEST];
+        let mut w = Writer::new(&mut buf);
+        f(&mut w, text);
+        let len = w.len();
+        assert!(len <= buf.len(), "a byte grew to more than {LARGEST}");
+        String::from_utf8(buf[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_byte_at_every_place_of_a_word_is_seen() {
+        for special in [&b""[..], b"\"\\", b"&<>\"'"] {
+            for len in 1..20 {
+                for at in 0..len {
+                    for b in 0..=255u8 {
+                        let mut text = vec![b'a'; len];
+                        text[at] = b;
+                        let slow = (0x20..0x7f).contains(&b) && !special.contains(&b);
+                        assert_eq!(is_plain(&text, special), slow, "{b} at {at} of {len}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_text_stays() {
+        for f in [json, html, plain] {
+            assert_eq!(run(f, b""), "");
+            assert_eq!(run(f, b"orders-service_1.eu/a:b"), "orders-service_1.eu/a:b");
+            assert_eq!(run(f, "Gr\u{fc}\u{df}e \u{1f30a}".as_bytes()), "Gr\u{fc}\u{df}e \u{1f30a}");
+        }
+    }
+
+    #[test]
+    fn what_would_break_the_structure_is_escaped() {
+        assert_eq!(run(json, b"a\"b\\c\n\r\t\0\x1f"), r#"a\"b\\c\n\r\t\u0000\u001f"#);
+        assert_eq!(run(html, b"<a href=\"x\" & 'y'>"), "&lt;a href=&#34;x&#34; &amp; &#39;y&#39;&gt;");
+        assert_eq!(run(html, b"a\r\nb"), "a\u{fffd}\u{fffd}b");
+        assert_eq!(run(plain, b"a\r\nb\x1b[31m<"), "a\u{fffd}\u{fffd}b\u{fffd}[31m<");
+        assert_eq!(run(plain, "\u{9b}31m".as_bytes()), "\u{fffd}31m");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        for f in [json, html, plain] {
+            assert_eq!(run(f, b"a\xffb\xe2\x82"), "a\u{fffd}b\u{fffd}");
+            assert_eq!(run(f, b"\xed\xa0\x80"), "\u{fffd}\u{fffd}\u{fffd}");
+        }
+    }
+}
