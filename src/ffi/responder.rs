@@ -232,7 +232,7 @@ unsafe fn buffer<'a>(buf: *mut c_char, cap: usize) -> Result<&'a mut [u8], Error
 ///
 /// # Safety
 /// Each string of `raw` is NULL or points to as many readable bytes as its length says, for `'a`.
-#[inline]
+#[inline(always)]
 unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
     const KNOWN: u32 = TIDEGATE_ANSWER_HEAD
         | TIDEGATE_ANSWER_CLOSE

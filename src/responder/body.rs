@@ -5,7 +5,7 @@
 
 use super::sentence::sentence;
 use super::writer::Writer;
-use super::{Answer, Format, escape, html};
+use super::{Answer, Format, Status, escape, html};
 
 /// Writes the body of this format.
 #[inline]
@@ -22,11 +22,14 @@ pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
 /// `{"error":{"code":502,"message":"Bad Gateway","details":{…}}}`; `details` is an object even when it is empty.
 #[inline]
 fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    w.put(b"{\"error\":{\"code\":");
-    w.put(answer.status.digits());
-    w.put(b",\"message\":\"");
-    w.put(answer.status.reason().as_bytes());
-    w.put(b"\",\"details\":{");
+    w.put(match answer.status {
+        Status::InternalServerError => {
+            b"{\"error\":{\"code\":500,\"message\":\"Internal Server Error\",\"details\":{".as_slice()
+        }
+        Status::BadGateway => b"{\"error\":{\"code\":502,\"message\":\"Bad Gateway\",\"details\":{",
+        Status::ServiceUnavailable => b"{\"error\":{\"code\":503,\"message\":\"Service Unavailable\",\"details\":{",
+        Status::GatewayTimeout => b"{\"error\":{\"code\":504,\"message\":\"Gateway Timeout\",\"details\":{",
+    });
     let mut details = Members { w, first: true };
     details.cause(answer);
     details.text(b"\"upstream\":\"", answer.upstream.bytes());
