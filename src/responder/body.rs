@@ -8,8 +8,16 @@ use super::writer::Writer;
 use super::{Answer, Format, Status, escape, html};
 
 /// Writes the body of this format.
-#[inline]
+#[inline(always)]
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
+    match format {
+        Format::Json => json(w, answer),
+        other => w.lend(|w| write_other(w, answer, other)),
+    }
+}
+
+#[inline(never)]
+fn write_other(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
     match format {
         Format::Json => json(w, answer),
         Format::JsonFlat => json_flat(w, answer),
@@ -20,7 +28,7 @@ pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
 }
 
 /// `{"error":{"code":502,"message":"Bad Gateway","details":{…}}}`; `details` is an object even when it is empty.
-#[inline]
+#[inline(always)]
 fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(match answer.status {
         Status::InternalServerError => {
@@ -134,7 +142,7 @@ impl Members<'_, '_> {
     fn cause(&mut self, answer: &Answer<'_>) {
         if answer.cause.number() != 0 {
             self.key(b"\"cause\":\"");
-            self.w.put(answer.cause.name().as_bytes());
+            self.w.put_short(answer.cause.name().as_bytes());
             self.w.put(b"\"");
         }
     }

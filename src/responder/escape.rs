@@ -13,10 +13,10 @@ pub(super) const LARGEST: usize = 6;
 const REPLACEMENT: &str = "\u{fffd}";
 
 /// Into a JSON string, without its quotes.
-#[inline]
+#[inline(always)]
 pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
     if is_plain(text, *b"\"\\") {
-        return w.put(text);
+        return w.put_short(text);
     }
     by_character(w, text, |w, c| match c {
         '"' => w.put(br#"\""#),
@@ -37,7 +37,7 @@ pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
 #[inline]
 pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
     if is_plain(text, *b"&<>\"'") {
-        return w.put(text);
+        return w.put_short(text);
     }
     by_character(w, text, |w, c| match c {
         '&' => w.put(b"&amp;"),
@@ -54,13 +54,19 @@ pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
 #[inline]
 pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
     if is_plain(text, []) {
-        return w.put(text);
+        return w.put_short(text);
     }
     by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
 }
 
-#[cold]
+#[inline(always)]
 fn by_character(w: &mut Writer<'_>, text: &[u8], put: impl Fn(&mut Writer<'_>, char)) {
+    w.lend(|w| walk(w, text, put));
+}
+
+#[cold]
+#[inline(never)]
+fn walk(w: &mut Writer<'_>, text: &[u8], put: impl Fn(&mut Writer<'_>, char)) {
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
             put(w, c);

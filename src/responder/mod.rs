@@ -107,7 +107,7 @@ impl Answer<'_> {
     }
 
     /// Writes the complete response to the start of `buf` and answers its length. What stands behind it may change.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, buf: &mut [u8]) -> Result<usize, Needed> {
         let format = self.chosen();
         place(buf, self.bound(format), |w| self.compose(w, format)).map(|(len, ())| len)
@@ -141,7 +141,7 @@ impl Answer<'_> {
             + escape::LARGEST * (self.upstream.0.len() + self.request_id.0.len())
     }
 
-    #[inline]
+    #[inline(always)]
     fn chosen(&self) -> Format {
         match self.format.unwrap_or_else(|| negotiate::negotiate(self.accept)) {
             Format::Json if self.flat && self.format.is_none() => Format::JsonFlat,
@@ -149,6 +149,7 @@ impl Answer<'_> {
         }
     }
 
+    #[inline(always)]
     fn compose(&self, w: &mut Writer<'_>, format: Format) {
         w.put(self.status.line());
         if let Some(date) = self.date {
@@ -187,7 +188,7 @@ impl Answer<'_> {
         let digits = decimal((w.len() - start) as u32, &mut digits);
         if digits.len() != format.usual_digits() {
             let right = gap + digits.len() + HEAD_END.len();
-            w.shift(start, right);
+            w.lend(|w| w.shift(start, right));
             start = right;
         }
         w.patch(gap, digits);
@@ -199,7 +200,7 @@ impl Answer<'_> {
 }
 
 /// Runs `compose`, which writes at most `bound` bytes, on `buf` itself, or on a scratch buffer if `buf` is smaller.
-#[inline]
+#[inline(always)]
 fn place<T>(buf: &mut [u8], bound: usize, compose: impl Fn(&mut Writer<'_>) -> T) -> Result<(usize, T), Needed> {
     if buf.len() < bound {
         return place_by_way_of_scratch(buf, compose);
@@ -212,6 +213,7 @@ fn place<T>(buf: &mut [u8], bound: usize, compose: impl Fn(&mut Writer<'_>) -> T
 }
 
 #[cold]
+#[inline(never)]
 fn place_by_way_of_scratch<T>(buf: &mut [u8], compose: impl Fn(&mut Writer<'_>) -> T) -> Result<(usize, T), Needed> {
     let mut scratch = [0; ANSWER_MAX];
     let mut w = Writer::new(&mut scratch);

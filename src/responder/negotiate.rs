@@ -27,6 +27,7 @@ pub(super) fn negotiate(accept: &[u8]) -> Format {
     choose(accept)
 }
 
+#[inline(never)]
 fn choose(accept: &[u8]) -> Format {
     let mut found = [Match::default(); PREFERENCE.len()];
     let mut position = 0;

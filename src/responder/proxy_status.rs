@@ -9,17 +9,17 @@ use super::Answer;
 use super::writer::Writer;
 
 /// Writes the member.
-#[inline]
+#[inline(always)]
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>) {
     match answer.label.bytes() {
         b"" => w.put(DEFAULT_LABEL),
         label if is_token(label) => w.put(label),
-        label => string(w, label),
+        label => w.lend(|w| string(w, label)),
     }
     let error = answer.cause.properties().proxy_status;
     if !error.is_empty() {
         w.put(b";error=");
-        w.put(error.as_bytes());
+        w.put_short(error.as_bytes());
     }
     if answer.received_status != 0 {
         w.put(b";received-status=");
@@ -27,16 +27,17 @@ pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>) {
     }
     if !answer.next_hop.bytes().is_empty() {
         w.put(b";next-hop=");
-        string(w, answer.next_hop.bytes());
+        w.lend(|w| string(w, answer.next_hop.bytes()));
     }
     if !answer.details.bytes().is_empty() {
         w.put(b";details=");
-        string(w, answer.details.bytes());
+        w.lend(|w| string(w, answer.details.bytes()));
     }
 }
 
 /// RFC 8941, section 3.3.3. A byte becomes at most two.
 #[cold]
+#[inline(never)]
 fn string(w: &mut Writer<'_>, text: &[u8]) {
     w.put(b"\"");
     for &b in text {

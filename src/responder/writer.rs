@@ -2,6 +2,9 @@
 //!
 //! A [`Writer`] never writes outside its buffer. Past the end it only counts, so that the length of what would have
 //! been written is known exactly. Cost: one comparison a copy; no allocation.
+//!
+//! The path of the default answer is inlined whole, so that the position stays in a register: through memory each copy
+//! would wait for the one before it to store its length. What is not inlined goes through [`Writer::lend`].
 
 /// A cursor over the caller's buffer.
 pub(super) struct Writer<'a> {
@@ -27,6 +30,30 @@ impl<'a> Writer<'a> {
             room.copy_from_slice(bytes);
         }
         self.len = end;
+    }
+
+    /// [`Writer::put`] for short text of a length not known at compile time: in place instead of by a call.
+    #[inline(always)]
+    pub(super) fn put_short(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        match self.buf.get_mut(self.len..end) {
+            Some(room) if bytes.len() <= 32 => copy_in_halves::<16>(room, bytes)
+                .or_else(|| copy_in_halves::<8>(room, bytes))
+                .or_else(|| copy_in_halves::<4>(room, bytes))
+                .unwrap_or_else(|| room.copy_from_slice(bytes)),
+            Some(room) => room.copy_from_slice(bytes),
+            None => {}
+        }
+        self.len = end;
+    }
+
+    /// Runs `write` on a writer of its own at the same place. A writer that is never passed on by itself need not live
+    /// in memory.
+    #[inline(always)]
+    pub(super) fn lend(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
+        let mut other = Writer { buf: &mut *self.buf, len: self.len };
+        write(&mut other);
+        self.len = other.len;
     }
 
     /// Leaves a gap of `count` bytes, to be filled by [`Writer::patch`].
@@ -60,15 +87,26 @@ impl<'a> Writer<'a> {
         self.len = self.len.min(len);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_number(&mut self, n: u32) {
         let mut digits = [0; 10];
-        self.put(decimal(n, &mut digits));
+        self.put_short(decimal(n, &mut digits));
     }
 }
 
+/// Copies `HALF` to twice `HALF` bytes as two blocks that may overlap. `None` if they are fewer, or more.
+#[inline(always)]
+fn copy_in_halves<const HALF: usize>(to: &mut [u8], from: &[u8]) -> Option<()> {
+    if from.len() > 2 * HALF {
+        return None;
+    }
+    *to.first_chunk_mut::<HALF>()? = *from.first_chunk::<HALF>()?;
+    *to.last_chunk_mut::<HALF>()? = *from.last_chunk::<HALF>()?;
+    Some(())
+}
+
 /// `n` in decimal, at the end of `digits`.
-#[inline]
+#[inline(always)]
 pub(super) fn decimal(mut n: u32, digits: &mut [u8; 10]) -> &[u8] {
     let mut at = digits.len();
     loop {
@@ -90,6 +128,23 @@ mod tests {
     fn numbers_are_those_of_the_standard_library() {
         for n in (0..100_000).chain((0..32).flat_map(|s| [(1u32 << s) - 1, 1 << s])).chain([u32::MAX]) {
             assert_eq!(decimal(n, &mut [0; 10]), n.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn short_copies_are_copies() {
+        let text: Vec<u8> = (1..=40).collect();
+        for len in 0..=40 {
+            let mut buf = [0; 48];
+            let mut w = Writer::new(&mut buf);
+            w.put(b"x");
+            w.put_short(&text[..len]);
+            assert_eq!(w.len(), len + 1);
+            assert_eq!(buf[1..=len], text[..len]);
+            assert!(buf[len + 1..].iter().all(|&b| b == 0), "{len}");
+            let mut small = [0; 20];
+            Writer::new(&mut small[..len / 2]).put_short(&text[..len]);
+            assert_eq!(small, [0; 20]);
         }
     }
 
