@@ -110,7 +110,14 @@ impl Answer<'_> {
     #[inline(always)]
     pub fn write(&self, buf: &mut [u8]) -> Result<usize, Needed> {
         let format = self.chosen();
-        place(buf, self.bound(format), |w| self.compose(w, format)).map(|(len, ())| len)
+        if buf.len() < self.bound(format) {
+            return by_way_of_scratch(buf, |w| self.compose(w, format)).map(|(len, ())| len);
+        }
+        let cap = buf.len();
+        let mut w = Writer::new(buf);
+        self.compose(&mut w, format);
+        debug_assert!(w.len() <= cap, "bound() is too low");
+        if w.len() <= cap { Ok(w.len()) } else { Err(Needed(w.len())) }
     }
 
     /// Writes the parts of the same response for a host that builds the head itself.
@@ -124,7 +131,13 @@ impl Answer<'_> {
             body::write(w, self, format);
             body
         };
-        let (len, body) = place(buf, self.bound(format), compose)?;
+        let (len, body) = if buf.len() < self.bound(format) {
+            by_way_of_scratch(buf, compose)?
+        } else {
+            let mut w = Writer::new(buf);
+            let body = compose(&mut w);
+            (w.len(), body)
+        };
         Ok(Parts {
             reason: self.status.reason(),
             content_type: format.content_type(),
@@ -199,22 +212,10 @@ impl Answer<'_> {
     }
 }
 
-/// Runs `compose`, which writes at most `bound` bytes, on `buf` itself, or on a scratch buffer if `buf` is smaller.
-#[inline(always)]
-fn place<T>(buf: &mut [u8], bound: usize, compose: impl Fn(&mut Writer<'_>) -> T) -> Result<(usize, T), Needed> {
-    if buf.len() < bound {
-        return place_by_way_of_scratch(buf, compose);
-    }
-    let cap = buf.len();
-    let mut w = Writer::new(buf);
-    let value = compose(&mut w);
-    debug_assert!(w.len() <= cap, "bound() is too low");
-    if w.len() <= cap { Ok((w.len(), value)) } else { Err(Needed(w.len())) }
-}
-
+/// Runs `compose` where there is room for any answer, and copies the result to `buf` if it fits.
 #[cold]
 #[inline(never)]
-fn place_by_way_of_scratch<T>(buf: &mut [u8], compose: impl Fn(&mut Writer<'_>) -> T) -> Result<(usize, T), Needed> {
+fn by_way_of_scratch<T>(buf: &mut [u8], compose: impl Fn(&mut Writer<'_>) -> T) -> Result<(usize, T), Needed> {
     let mut scratch = [0; ANSWER_MAX];
     let mut w = Writer::new(&mut scratch);
     let value = compose(&mut w);
