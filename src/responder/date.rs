@@ -15,7 +15,7 @@ impl Date {
 
     /// "Sun, 06 Nov 1994 08:49:37 GMT"
     #[inline]
-    pub(super) fn imf_fixdate(self) -> [u8; 29] {
+    pub(super) fn imf_fixdate(self, out: &mut [u8; 29]) {
         // The year 9999 is about 2.9 million days away, so everything behind this line fits 32 bits.
         let days = (self.0 / 86_400) as u32;
         let seconds = (self.0 % 86_400) as u32;
@@ -29,7 +29,7 @@ impl Date {
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
         let year = era * 400 + year_of_era + u32::from(month_from_march >= 10);
 
-        let mut out = *b"Sun, 00 Jan 0000 00:00:00 GMT";
+        *out = *b"Sun, 00 Jan 0000 00:00:00 GMT";
         out[0..3].copy_from_slice(&WEEKDAYS[(days % 7) as usize]);
         out[8..11].copy_from_slice(&MONTHS_FROM_MARCH[(month_from_march % 12) as usize]);
         let [_, _, d0, d1, y0, y1, y2, y3] = four_pairs([0, day, year / 100, year % 100]);
@@ -37,7 +37,6 @@ impl Date {
         out[12..16].copy_from_slice(&[y0, y1, y2, y3]);
         let [h0, h1, m0, m1, s0, s1, ..] = four_pairs([seconds / 3600, seconds / 60 % 60, seconds % 60, 0]);
         out[17..25].copy_from_slice(&[h0, h1, b':', m0, m1, b':', s0, s1]);
-        out
     }
 }
 
@@ -46,7 +45,7 @@ impl Date {
 #[inline]
 fn four_pairs(n: [u32; 4]) -> [u8; 8] {
     let lanes = n.iter().rev().fold(0u64, |word, &n| word << 16 | u64::from(n));
-    let tens = (lanes * 205 >> 11) & 0x000f_000f_000f_000f;
+    let tens = ((lanes * 205) >> 11) & 0x000f_000f_000f_000f;
     let ones = lanes - tens * 10;
     (tens | ones << 8 | 0x3030_3030_3030_3030).to_le_bytes()
 }
@@ -64,7 +63,9 @@ mod tests {
     use super::*;
 
     fn text(seconds: i64) -> String {
-        String::from_utf8(Date::from_unix(seconds).unwrap().imf_fixdate().to_vec()).unwrap()
+        let mut out = [0; 29];
+        Date::from_unix(seconds).unwrap().imf_fixdate(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
     }
 
     #[test]

@@ -88,8 +88,11 @@ fn put_char(w: &mut Writer<'_>, c: char) {
 #[inline(always)]
 fn is_plain<const N: usize>(text: &[u8], special: [u8; N]) -> bool {
     if let Some(tail) = text.last_chunk::<16>() {
-        let blocks = text.chunks_exact(16).filter_map(|block| block.first_chunk::<16>());
-        blocks.fold(is_odd(tail, special), |odd, block| odd | is_odd(block, special)) == 0
+        let mut odd = is_odd(tail, special);
+        for block in text.chunks_exact(16) {
+            odd |= block.first_chunk::<16>().map_or(1, |block| is_odd(block, special));
+        }
+        odd == 0
     } else if let (Some(start), Some(tail)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         is_odd(start, special) | is_odd(tail, special) == 0
     } else {

@@ -24,7 +24,7 @@ pub use date::Date;
 
 use crate::cause::Cause;
 use std::ops::Range;
-use writer::{Writer, decimal};
+use writer::{Writer, digits};
 
 /// A buffer of this size holds every answer.
 pub const ANSWER_MAX: usize = 8192;
@@ -167,7 +167,7 @@ impl Answer<'_> {
         w.put(self.status.line());
         if let Some(date) = self.date {
             w.put(b"Date: ");
-            w.put(&date.imf_fixdate());
+            w.put_array(|room| date.imf_fixdate(room));
             w.put(b"\r\n");
         }
         w.put(format.fields());
@@ -197,15 +197,14 @@ impl Answer<'_> {
         let mut start = gap + format.usual_digits() + HEAD_END.len();
         w.skip(start - gap);
         body::write(w, self, format);
-        let mut digits = [0; 10];
-        let digits = decimal((w.len() - start) as u32, &mut digits);
-        if digits.len() != format.usual_digits() {
-            let right = gap + digits.len() + HEAD_END.len();
+        let length = (w.len() - start) as u32;
+        if digits(length) != format.usual_digits() {
+            let right = gap + digits(length) + HEAD_END.len();
             w.lend(|w| w.shift(start, right));
             start = right;
         }
-        w.patch(gap, digits);
-        w.patch(gap + digits.len(), HEAD_END);
+        w.patch_number(gap, length);
+        w.patch(start - HEAD_END.len(), HEAD_END);
         if self.head {
             w.truncate(start);
         }

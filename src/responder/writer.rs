@@ -89,9 +89,37 @@ impl<'a> Writer<'a> {
 
     #[inline(always)]
     pub(super) fn put_number(&mut self, n: u32) {
-        let mut digits = [0; 10];
-        self.put_short(decimal(n, &mut digits));
+        let at = self.len;
+        self.len += digits(n);
+        self.patch_number(at, n);
     }
+
+    /// Overwrites what stands at `at` with `n` in decimal.
+    #[inline(always)]
+    pub(super) fn patch_number(&mut self, at: usize, mut n: u32) {
+        if let Some(room) = self.buf.get_mut(at..at + digits(n)) {
+            for digit in room.iter_mut().rev() {
+                *digit = b'0' + (n % 10) as u8;
+                n /= 10;
+            }
+        }
+    }
+
+    /// Lets `fill` write `N` bytes where they belong: built elsewhere from small pieces and copied in one, they would
+    /// wait for the pieces' stores.
+    #[inline(always)]
+    pub(super) fn put_array<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8; N])) {
+        if let Some(room) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            fill(room);
+        }
+        self.len += N;
+    }
+}
+
+/// How many digits `n` has in decimal.
+#[inline(always)]
+pub(super) fn digits(n: u32) -> usize {
+    n.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// Copies `HALF` to twice `HALF` bytes as two blocks that may overlap. `None` if they are fewer, or more.
@@ -105,21 +133,6 @@ fn copy_in_halves<const HALF: usize>(to: &mut [u8], from: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// `n` in decimal, at the end of `digits`.
-#[inline(always)]
-pub(super) fn decimal(mut n: u32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        // A u32 has at most ten digits, so `at` ends at 0 at the latest; saying so here spares the bounds check.
-        if n == 0 || at == 0 {
-            return &digits[at..];
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +140,11 @@ mod tests {
     #[test]
     fn numbers_are_those_of_the_standard_library() {
         for n in (0..100_000).chain((0..32).flat_map(|s| [(1u32 << s) - 1, 1 << s])).chain([u32::MAX]) {
-            assert_eq!(decimal(n, &mut [0; 10]), n.to_string().as_bytes());
+            let mut buf = [0; 12];
+            let mut w = Writer::new(&mut buf);
+            w.put_number(n);
+            let len = w.len();
+            assert_eq!(buf[..len], *n.to_string().as_bytes());
         }
     }
 
