@@ -21,6 +21,7 @@ pub mod ffi;
 pub mod health;
 pub mod http;
 mod random;
+pub mod responder;
 mod selector;
 mod status;
 mod sync;
