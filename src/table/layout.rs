@@ -15,76 +15,76 @@ pub(super) const MAX_EVENTS: u32 = 65536;
 
 /// Words of the header, by position.
 pub(super) mod header {
-    pub const MAGIC: usize = 0;
+    pub(in crate::table) const MAGIC: usize = 0;
     /// Layout version | feature bits << 32.
-    pub const VERSION: usize = 1;
-    pub const SIZE: usize = 2;
+    pub(in crate::table) const VERSION: usize = 1;
+    pub(in crate::table) const SIZE: usize = 2;
     /// Upstreams | peers << 32.
-    pub const CAPACITY: usize = 3;
+    pub(in crate::table) const CAPACITY: usize = 3;
     /// Workers | events << 32.
-    pub const CAPACITY_2: usize = 4;
-    pub const EPOCH: usize = 5;
+    pub(in crate::table) const CAPACITY_2: usize = 4;
+    pub(in crate::table) const EPOCH: usize = 5;
     /// The process that changes the membership, 0: none.
-    pub const CONTROL: usize = 6;
+    pub(in crate::table) const CONTROL: usize = 6;
     /// Words of the arena that are given out.
-    pub const ARENA_USED: usize = 7;
+    pub(in crate::table) const ARENA_USED: usize = 7;
     /// Outcomes for peers that had been removed.
-    pub const LATE_OUTCOMES: usize = 8;
+    pub(in crate::table) const LATE_OUTCOMES: usize = 8;
     /// When the last round of tick work began.
-    pub const TICK: usize = 9;
+    pub(in crate::table) const TICK: usize = 9;
     /// Number of the newest event; on a line of its own, because every event writes it.
-    pub const EVENT_HEAD: usize = 16;
+    pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.
-    pub const EVENTS_LOST: usize = 17;
-    pub const WORDS: usize = 32;
+    pub(in crate::table) const EVENTS_LOST: usize = 17;
+    pub(in crate::table) const WORDS: usize = 32;
 }
 
 /// Words of an upstream slot, by position. The first line is what a pick and a report read.
 pub(super) mod upstream {
     /// Generation << 32 | arena offset of the published snapshot, 0: none.
-    pub const SNAPSHOT: usize = 0;
+    pub(in crate::table) const SNAPSHOT: usize = 0;
     /// The packed part of the policy.
-    pub const POLICY: usize = 1;
-    pub const DEADLINE: usize = 2;
-    pub const BUDGET: usize = 3;
-    pub const EJECT_BASE: usize = 4;
-    pub const EJECT_MAX: usize = 5;
+    pub(in crate::table) const POLICY: usize = 1;
+    pub(in crate::table) const DEADLINE: usize = 2;
+    pub(in crate::table) const BUDGET: usize = 3;
+    pub(in crate::table) const EJECT_BASE: usize = 4;
+    pub(in crate::table) const EJECT_MAX: usize = 5;
     /// Parts per million | least per second << 32.
-    pub const BUDGET_POLICY: usize = 6;
+    pub(in crate::table) const BUDGET_POLICY: usize = 6;
     /// Whether so few peers are eligible that the panic policy applies.
-    pub const PANIC: usize = 7;
-    pub const BACKOFF_BASE: usize = 8;
-    pub const BACKOFF_MAX: usize = 9;
+    pub(in crate::table) const PANIC: usize = 7;
+    pub(in crate::table) const BACKOFF_BASE: usize = 8;
+    pub(in crate::table) const BACKOFF_MAX: usize = 9;
     /// The peer being ejected (slot + 1) and since when: see `health::floor`.
-    pub const EJECTING: usize = 10;
+    pub(in crate::table) const EJECTING: usize = 10;
     /// Arena offset and words of the two snapshot buffers.
-    pub const BUFFER_A: usize = 11;
-    pub const BUFFER_B: usize = 12;
+    pub(in crate::table) const BUFFER_A: usize = 11;
+    pub(in crate::table) const BUFFER_B: usize = 12;
     /// Length of the name; stored last when an upstream is made.
-    pub const NAME_LEN: usize = 13;
-    pub const NAME: usize = 14;
-    pub const NAME_WORDS: usize = 8;
-    pub const WORDS: usize = 32;
+    pub(in crate::table) const NAME_LEN: usize = 13;
+    pub(in crate::table) const NAME: usize = 14;
+    pub(in crate::table) const NAME_WORDS: usize = 8;
+    pub(in crate::table) const WORDS: usize = 32;
 }
 
 /// Words of a peer slot that only the control plane, reports of failures and status read.
 pub(super) mod peer {
     /// Upstream + 1; 0: never used.
-    pub const UPSTREAM: usize = 0;
+    pub(in crate::table) const UPSTREAM: usize = 0;
     /// Weight | priority << 16 | limit << 32.
-    pub const PARAMETERS: usize = 1;
+    pub(in crate::table) const PARAMETERS: usize = 1;
     /// Attempts that were made before this peer got the slot.
-    pub const PICKS_BASE: usize = 2;
-    pub const FAILURES: usize = 3;
+    pub(in crate::table) const PICKS_BASE: usize = 2;
+    pub(in crate::table) const FAILURES: usize = 3;
     /// When it was last tried although its ejection had not ended.
-    pub const LAST_RESORT: usize = 4;
+    pub(in crate::table) const LAST_RESORT: usize = 4;
     /// Length of the address | length of the name << 32.
-    pub const LENGTHS: usize = 5;
-    pub const ADDRESS: usize = 6;
-    pub const ADDRESS_WORDS: usize = 14;
-    pub const NAME: usize = 20;
-    pub const NAME_WORDS: usize = 8;
-    pub const WORDS: usize = 32;
+    pub(in crate::table) const LENGTHS: usize = 5;
+    pub(in crate::table) const ADDRESS: usize = 6;
+    pub(in crate::table) const ADDRESS_WORDS: usize = 14;
+    pub(in crate::table) const NAME: usize = 20;
+    pub(in crate::table) const NAME_WORDS: usize = 8;
+    pub(in crate::table) const WORDS: usize = 32;
 }
 
 /// Counters kept by cause; more than there are causes, so that new ones need no new layout.
