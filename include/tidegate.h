@@ -25,24 +25,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The outcome was charged to the peer.
-#define Decision_CHARGED 1
-
-// It ejected the peer.
-#define Decision_EJECTED 2
-
-// The connection had served a request before.
-#define Outcome_REUSED 1
-
-// A byte of the request left.
-#define Outcome_SENT 2
-
-// A byte of a response came.
-#define Outcome_RECEIVED 4
-
-// A byte of it went to the client.
-#define Outcome_DELIVERED 8
-
 // Nothing failed.
 #define TIDEGATE_CAUSE_NONE 0
 
@@ -474,24 +456,6 @@
 
 // Several threads use this worker at once: its counters are then atomic adds (about 6 ns each) instead of stores.
 #define TIDEGATE_WORKER_SHARED 1
-
-// A buffer of this size holds every answer.
-#define ANSWER_MAX 8192
-
-// A trial of a half-open peer.
-#define Choice_TRIAL 1
-
-// Health was ignored, by policy.
-#define Choice_PANIC 2
-
-// A backup.
-#define Choice_BACKUP 4
-
-// The aggregate was raised and must be lowered.
-#define Choice_COUNTED 8
-
-// A peer that is out was tried because nothing else was left.
-#define Choice_LAST_RESORT 16
 
 
 
