@@ -2,3 +2,4 @@
 pub mod cause;
 pub mod ffi;
 mod http;
+pub mod validator;
