@@ -197,7 +197,7 @@ fn in_every_two_parts() {
     for case in cases() {
         let len = case.bytes.len();
         // Long rows repeat themselves: a prime step still meets every place of a line.
-        let step = if len < 4096 { 1 } else { len / 97 | 1 };
+        let step = if len < 4096 { 1 } else { (len / 97) | 1 };
         for cut in (0..=len).step_by(step) {
             let parts = [&case.bytes[..cut], &case.bytes[cut..]];
             // Bytes that come after the end in a call of their own are excess as well.

@@ -49,15 +49,11 @@ pub(super) fn is_ows(b: u8) -> bool {
 /// `value` without the white space around it.
 #[inline]
 pub(super) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [first, rest @ ..] = value
-        && is_ows(*first)
-    {
-        value = rest;
+    loop {
+        value = match value {
+            [first, rest @ ..] if is_ows(*first) => rest,
+            [rest @ .., last] if is_ows(*last) => rest,
+            _ => return value,
+        };
     }
-    while let [rest @ .., last] = value
-        && is_ows(*last)
-    {
-        value = rest;
-    }
-    value
 }
