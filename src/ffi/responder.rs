@@ -8,7 +8,6 @@ use std::ffi::c_char;
 
 /// A buffer of this many bytes holds every answer.
 pub const TIDEGATE_ANSWER_MAX: usize = 8192;
-const _: () = assert!(TIDEGATE_ANSWER_MAX == crate::responder::ANSWER_MAX);
 const _: () = assert!(TIDEGATE_ANSWER_MAX == ANSWER_MAX);
 
 /// Body format: by the client's `accept`.
