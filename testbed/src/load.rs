@@ -93,7 +93,7 @@ impl Load {
         let path = format!("/item/{k}?pad={}&framing={framing}", rng.below(4000));
         let id = format!("{}{k}", self.id_prefix);
         if rng.percent(self.post_percent) {
-            let body: Vec<u8> = (0..rng.below(3000)).map(|_| rng.next() as u8).collect();
+            let body: Vec<u8> = (0..rng.below(3000)).map(|_| rng.bits() as u8).collect();
             Request::post(&path, &body).id(&id)
         } else {
             Request::get(&path).id(&id)

@@ -12,13 +12,14 @@ use std::time::Duration;
 use crate::error_log::faults;
 use crate::nginx_config::Config;
 use crate::ports::free_port;
-use crate::process::{Signal, children_of, end, signal, title_of, wait_for, wait_until};
+use crate::process::{Leash, Signal, children_of, end, signal, title_of, wait_for, wait_until};
 use crate::scratch::Scratch;
 
 /// A running nginx.
 pub struct Nginx {
     scratch: Scratch,
     master: Child,
+    _leash: Leash,
     addr: SocketAddr,
     killed: Vec<u32>,
 }
@@ -36,14 +37,19 @@ impl Nginx {
         let port = free_port();
         let conf = write(config, scratch.path(), port)?;
         let stderr = fs::File::create(scratch.path().join("stderr.log")).map_err(|e| e.to_string())?;
-        let master = command(&binary, scratch.path(), &conf)
+        let mut master = command(&binary, scratch.path(), &conf)
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
-        let mut nginx = Nginx { scratch, master, addr: ([127, 0, 0, 1], port).into(), killed: Vec::new() };
+        let leash = Leash::on(master.id()).map_err(|e| {
+            end(&mut master, Signal::TERM, LIMIT);
+            format!("sh: {e}")
+        })?;
+        let mut nginx =
+            Nginx { scratch, master, _leash: leash, addr: ([127, 0, 0, 1], port).into(), killed: Vec::new() };
         let mut exited = false;
         let up = wait_until(LIMIT, || {
             exited = nginx.master.try_wait().is_ok_and(|status| status.is_some());

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,10 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> Option<std::process::Exit
 
 /// Ends a child politely, then with SIGKILL, and with it every child it had.
 pub fn end(child: &mut Child, polite: Signal, limit: Duration) {
+    // Its id may be somebody else's once it has been waited for.
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     let family = children_of(child.id());
     signal(child.id(), polite);
     if wait_for(child, limit).is_none() {
@@ -71,6 +75,27 @@ pub fn end(child: &mut Child, polite: Signal, limit: Duration) {
         if stat_of(pid).is_some_and(|(_, ppid)| ppid == 1) {
             signal(pid, Signal::KILL);
         }
+    }
+}
+
+/// Ends a process when this one has ended, however that came about: a shell waits for the end of a pipe whose other end
+/// only we hold. Dropped, it lets the process go: to be dropped after that was ended, never before.
+pub struct Leash(Child);
+
+impl Leash {
+    /// Of a process that we started.
+    pub fn on(pid: u32) -> std::io::Result<Leash> {
+        let script = "read -r _; kill -TERM \"$0\"";
+        let pid = pid.to_string();
+        Command::new("sh").args(["-c", script, &pid]).stdin(Stdio::piped()).spawn().map(Leash)
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        // Before its pipe closes.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -115,7 +140,6 @@ fn stat_of(pid: u32) -> Option<(char, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
 
     #[test]
     fn a_child_is_listed_titled_and_ended() {
@@ -125,6 +149,16 @@ mod tests {
         assert!(wait_until(Duration::from_secs(5), || title_of(child.id()) == "cat"));
         end(&mut child, Signal::TERM, Duration::from_secs(5));
         assert!(!children_of(std::process::id()).contains(&child.id()));
-        assert!(!signal(child.id(), Signal::TERM) || title_of(child.id()) != "cat");
+    }
+
+    #[test]
+    fn a_leash_ends_its_process_when_the_pipe_ends_and_not_when_it_is_dropped() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        drop(Leash::on(child.id()).unwrap());
+        assert!(child.try_wait().unwrap().is_none());
+        let mut leash = Leash::on(child.id()).unwrap();
+        // What the kernel does with our end when we die.
+        drop(leash.0.stdin.take());
+        assert!(wait_for(&mut child, Duration::from_secs(20)).is_some());
     }
 }

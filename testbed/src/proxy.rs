@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::error_log::faults;
 use crate::nginx_config::built;
-use crate::process::{Lines, Signal, children_of, end, signal, wait_for};
+use crate::process::{Leash, Lines, Signal, children_of, end, signal, wait_for};
 use crate::scratch::Scratch;
 
 /// What to tell it. The defaults are the demo's.
@@ -47,6 +47,7 @@ impl Options {
 pub struct Proxy {
     scratch: Scratch,
     child: Child,
+    _leash: Leash,
     addr: SocketAddr,
     output: Lines,
 }
@@ -76,7 +77,11 @@ impl Proxy {
             .spawn()
             .map_err(|e| format!("{}: {e}", binary.display()))?;
         let output = Lines::of(child.stdout.take().expect("piped above"));
-        let mut proxy = Proxy { scratch, child, addr: ([127, 0, 0, 1], 0).into(), output };
+        let leash = Leash::on(child.id()).map_err(|e| {
+            end(&mut child, Signal::TERM, LIMIT);
+            format!("sh: {e}")
+        })?;
+        let mut proxy = Proxy { scratch, child, _leash: leash, addr: ([127, 0, 0, 1], 0).into(), output };
         let line = proxy.output.next(LIMIT).map_err(|e| format!("the proxy said nothing ({e}):\n{}", proxy.log()))?;
         let addr = line.strip_prefix("listening on ").and_then(|addr| addr.parse().ok());
         proxy.addr = addr.ok_or_else(|| format!("the proxy said {line:?}"))?;
