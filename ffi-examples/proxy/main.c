@@ -99,6 +99,7 @@ struct master {
     int listener, log_fd;
     pid_t workers[MAX_WORKERS];  // 0: none
     uint64_t forked;             // when the last one was
+    bool failed;                 // a worker did not end as it should have after a stop
 };
 
 static void fork_worker(struct master *m, uint32_t i) {
@@ -134,13 +135,16 @@ static void reap(struct master *m, bool stopping) {
         for (uint32_t i = 0; i < m->options->workers; i++) {
             if (m->workers[i] == pid) m->workers[i] = 0;
         }
-        if (stopping) continue;
+        if (stopping) {
+            m->failed = m->failed || status != 0;
+            continue;
+        }
         fprintf(stderr, "tidegate-proxy: worker %d %s %d, replaced\n", (int)pid,
                 WIFSIGNALED(status) ? "killed by signal" : "exited with", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     }
 }
 
-// Runs until all workers have ended after a stop. True: they did so by themselves.
+// Runs until all workers have ended after a stop. False: one had to be killed.
 static bool supervise(struct master *m, const sigset_t *signals) {
     bool stopping = false;
     uint64_t kill_at = UINT64_MAX;
@@ -185,5 +189,5 @@ int main(int argc, char **argv) {
     for (uint32_t i = 0; i < options.workers; i++) fork_worker(&m, i);
     bool ended = supervise(&m, &signals);
     tidegate_table_free(m.table);
-    return ended ? 0 : 1;
+    return ended && !m.failed ? 0 : 1;
 }
