@@ -1,5 +1,5 @@
 // The access log: whole lines, gathered over a round of the loop and written at once, so that the lines of several
-// workers don't mix in a file opened with O_APPEND.
+// workers don't mix in a file opened with O_APPEND. The write blocks: a pipe whose reader stalls stalls the worker.
 #include "proxy.h"
 
 #include <errno.h>

@@ -178,6 +178,8 @@ int main(int argc, char **argv) {
 
     struct master m = {.options = &options, .log_fd = open_log(&options), .listener = make_listener(&options)};
     m.table = make_table(&options, &m.upstream);
+    // Sockets are written with MSG_NOSIGNAL; the log may be a pipe whose reader has gone.
+    signal(SIGPIPE, SIG_IGN);
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

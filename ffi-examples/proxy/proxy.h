@@ -7,6 +7,7 @@
 //   attempt.c  one try of a request on a peer: everything Tidegate is asked and told is in here
 //   pool.c     connections to peers, idle ones by slot
 //   rewrite.c  heads: the request's towards the peer, the response's towards the client
+//   status.c   the status page
 //   log.c      the access log
 //   request.c, buffer.c, loop.c know nothing of the rest
 //
@@ -201,6 +202,9 @@ void rewrite_request(const struct client *, struct buffer *out);
 void rewrite_response(const struct client *, const tidegate_verdict *head, struct buffer *out);
 // Retry-After in seconds, 0 if there is none or it is a date.
 uint32_t rewrite_retry_after(const struct buffer *head);
+
+// Answers the request if it is for the status page.
+bool status_answer(struct client *);
 
 // One line for each request that ended. It is written when the round ends (log_flush).
 void log_request(struct client *);

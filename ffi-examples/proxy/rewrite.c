@@ -7,8 +7,8 @@
 
 // Fields of one connection, and those that this proxy writes itself.
 static const char *const dropped_always[] = {"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding",
-                                             "upgrade", "content-length", NULL};
-static const char *const dropped_from_requests[] = {"host", "expect", "x-forwarded-for", "trailer", NULL};
+                                             "trailer", "upgrade", "content-length", NULL};
+static const char *const dropped_from_requests[] = {"host", "expect", "x-forwarded-for", NULL};
 
 static bool in(const char *const *names, const char *name, size_t len) {
     for (; *names; names++) {
@@ -26,6 +26,16 @@ static bool same_name(const char *a, size_t a_len, const char *b, size_t b_len) 
         if (x != y) return false;
     }
     return true;
+}
+
+// Whether a Connection field names other fields. Few do, and only then is each field compared with the list.
+static bool names_fields(const char *list, size_t list_len) {
+    const char *item;
+    size_t len;
+    while (list_next(&list, &list_len, &item, &len)) {
+        if (!name_is(item, len, "close") && !name_is(item, len, "keep-alive")) return true;
+    }
+    return false;
 }
 
 static bool listed(const char *list, size_t list_len, const char *name, size_t len) {
@@ -49,14 +59,15 @@ static void put_field(struct buffer *out, const char *name, size_t name_len, con
     buffer_append(out, "\r\n", 2);
 }
 
-static bool request_drops(const struct request *r, const char *name, size_t len) {
+static bool is_connection(const struct request *r, const struct field *f) {
+    return name_is(request_text(r, f->name), f->name.len, "connection");
+}
+
+static bool request_drops(const struct request *r, const char *name, size_t len, bool named) {
     if (in(dropped_always, name, len) || in(dropped_from_requests, name, len)) return true;
-    for (size_t i = 0; i < r->field_count; i++) {
+    for (size_t i = 0; named && i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
-        if (name_is(request_text(r, f->name), f->name.len, "connection") &&
-            listed(request_text(r, f->value), f->value.len, name, len)) {
-            return true;
-        }
+        if (is_connection(r, f) && listed(request_text(r, f->value), f->value.len, name, len)) return true;
     }
     return false;
 }
@@ -70,10 +81,15 @@ void rewrite_request(const struct client *c, struct buffer *out) {
     buffer_append(out, r->target.len ? request_text(r, r->target) : bare, r->target.len ? r->target.len : 1);
     buffer_append(out, " HTTP/1.1\r\n", 11);
     put_field(out, "Host", 4, request_text(r, r->host), r->host.len);
+    bool named = false;
+    for (size_t i = 0; i < r->field_count; i++) {
+        const struct field *f = &r->fields[i];
+        named = named || (is_connection(r, f) && names_fields(request_text(r, f->value), f->value.len));
+    }
     for (size_t i = 0; i < r->field_count; i++) {
         const struct field *f = &r->fields[i];
         const char *name = request_text(r, f->name);
-        if (!request_drops(r, name, f->name.len)) {
+        if (!request_drops(r, name, f->name.len, named)) {
             put_field(out, name, f->name.len, request_text(r, f->value), f->value.len);
         }
     }
@@ -101,10 +117,10 @@ static bool next_field(const struct buffer *head, size_t *cursor, tidegate_field
     return tidegate_head_next_field(buffer_bytes(head), buffer_len(head), cursor, field) == TIDEGATE_OK;
 }
 
-static bool response_drops(const struct buffer *head, const char *name, size_t len) {
+static bool response_drops(const struct buffer *head, const char *name, size_t len, bool named) {
     if (in(dropped_always, name, len)) return true;
     tidegate_field f;
-    for (size_t cursor = 0; next_field(head, &cursor, &f);) {
+    for (size_t cursor = 0; named && next_field(head, &cursor, &f);) {
         if (name_is(f.name, f.name_len, "connection") && listed(f.value, f.value_len, name, len)) return true;
     }
     return false;
@@ -121,13 +137,17 @@ void rewrite_response(const struct client *c, const tidegate_verdict *v, struct 
     buffer_append(out, "\r\n", 2);
 
     bool wants_length = v->framing == TIDEGATE_FRAMING_NONE && v->status != 204;
+    bool named = false;
     tidegate_field f;
+    for (size_t cursor = 0; next_field(head, &cursor, &f);) {
+        named = named || (name_is(f.name, f.name_len, "connection") && names_fields(f.value, f.value_len));
+    }
     for (size_t cursor = 0; next_field(head, &cursor, &f);) {
         if (wants_length && name_is(f.name, f.name_len, "content-length")) {
             // Of a body that does not come: an answer to HEAD, or 304.
             put_field(out, f.name, f.name_len, f.value, f.value_len);
             wants_length = false;
-        } else if (!response_drops(head, f.name, f.name_len)) {
+        } else if (!response_drops(head, f.name, f.name_len, named)) {
             put_field(out, f.name, f.name_len, f.value, f.value_len);
         }
     }
