@@ -42,7 +42,7 @@ static tidegate_table *make_table(const struct options *o, uint32_t *upstream) {
     table_options.max_workers = o->workers + 1;  // a dead worker's lane may not be free yet when it is replaced
     tidegate_table *table;
     check("table", tidegate_table_new(&table_options, clock_now(), &table));
-    check("--upstream-name", tidegate_upstream_open(table, o->upstream_name, strlen(o->upstream_name), &o->upstream, upstream));
+    check("upstream", tidegate_upstream_open(table, o->upstream_name, strlen(o->upstream_name), &o->upstream, upstream));
     tidegate_peer peers[MAX_PEERS];
     for (uint32_t i = 0; i < o->peer_count; i++) {
         const struct peer_option *p = &o->peers[i];

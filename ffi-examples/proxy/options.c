@@ -120,7 +120,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     } numbers[] = {
         {"workers", &o->workers, 1, MAX_WORKERS},
         {"max-attempts", &o->upstream.max_attempts, 1, 16},
-        {"eject-failures", &o->upstream.eject_failures, 1, 1000},
+        {"eject-failures", &o->upstream.eject_failures, 1, 31},
         {"eject-base-ms", &o->eject_base_ms, 1, day},
         {"retry-percent", &o->retry_percent, 0, 1000},
         {"deadline-ms", &o->deadline_ms, 1, day},
