@@ -249,15 +249,19 @@ fn an_idle_connection_that_the_peer_closes_costs_no_request() {
     bed.end();
 }
 
-#[test]
-fn a_body_that_breaks_off_never_looks_complete() {
-    let mut bed = Bed::new(1, &[]);
-    for fault in [
+fn broken_bodies() -> [Behaviour; 4] {
+    [
         Behaviour::BreakOff,
         Behaviour::BadChunk,
         raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", Then::Close),
         raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", Then::Reset),
-    ] {
+    ]
+}
+
+#[test]
+fn a_body_that_breaks_off_never_looks_complete() {
+    for (hold, fault) in ["0", "16384"].into_iter().flat_map(|hold| broken_bodies().map(|fault| (hold, fault))) {
+        let mut bed = Bed::new(1, &["--hold-bytes", hold]);
         bed.backends[0].set(fault.clone()).unwrap();
         // Either nothing had gone out yet, and the gateway answers; or the cut shows.
         match bed.client.exchange(&Request::get("/?pad=50")) {
@@ -268,6 +272,18 @@ fn a_body_that_breaks_off_never_looks_complete() {
         let r = bed.raw(b"GET /?pad=50 HTTP/1.0\r\n\r\n");
         let cut = |r: &Response| r.status == 502 || matches!(r.ending, Ending::Cut(_));
         assert!(r.as_ref().map_or(true, cut), "{fault}: {r:?}");
+        bed.end();
+    }
+}
+
+#[test]
+fn a_short_body_that_breaks_off_is_had_from_another_peer() {
+    let mut bed = Bed::new(2, &["--hold-ms", "20000"]);
+    for fault in [Behaviour::BreakOff, Behaviour::BadChunk] {
+        bed.backends[0].set(fault).unwrap();
+        for i in 0..6 {
+            bed.echoed(&Request::get(&format!("/{i}?pad=500")));
+        }
     }
     bed.end();
 }

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAITS_FOR_NOTHING, WAITS_IDLE, WAITS_FOR_HEAD, WAITS_FOR_BYTES, WAITS_TO_LINGER };
+enum { WAITS_FOR_NOTHING, WAITS_IDLE, WAITS_FOR_HEAD, WAITS_FOR_BYTES, WAITS_TO_DELIVER, WAITS_TO_LINGER };
 enum { READ_PIECE = 16 * 1024, IN_MOST = 64 * 1024, LINGER_MS = 2000, FRESH_MS = 1000 };
 
 static void ready(struct source *source, uint32_t events);
@@ -82,7 +82,7 @@ static void begin_request(struct client *c) {
     c->open = true;
     c->started = w->loop.now;
     c->judged = c->delivered = c->body_done = c->streaming = c->chunk = c->cut_by_reset = false;
-    c->body_bytes = 0;
+    c->hold_until = c->body_bytes = 0;
     c->status = c->cause = 0;
     c->origin = "gateway";
     snprintf(c->id, sizeof c->id, "%x-%llx", (unsigned)getpid(), (unsigned long long)++w->requests);
@@ -90,7 +90,7 @@ static void begin_request(struct client *c) {
 
 void client_take_back(struct client *c) {
     buffer_truncate(&c->out, c->before);
-    c->body_bytes = 0;
+    c->hold_until = c->body_bytes = 0;
     c->chunk = c->cut_by_reset = false;
     c->origin = "gateway";
 }
@@ -183,6 +183,7 @@ void client_respond(struct client *c, const tidegate_verdict *v) {
     }
     c->status = v->status;
     c->origin = "upstream";
+    c->hold_until = c->worker->loop.now + c->worker->options->hold_ms * MS;
     rewrite_response(c, v, &c->out);
 }
 
@@ -243,10 +244,18 @@ static bool step_body(struct client *c) {
     return true;
 }
 
-// Writes what there is. The one place where bytes reach the client.
+// How much of `out` may go. While a response is held back only what stands before it may.
+static size_t sendable(const struct client *c) {
+    size_t len = buffer_len(&c->out);
+    bool held = c->state == CLIENT_PROXY && !c->delivered && len - c->before < c->worker->options->hold_bytes &&
+                c->worker->loop.now < c->hold_until;
+    return held ? c->before : len;
+}
+
+// Writes what may go. The one place where bytes reach the client.
 static void flush(struct client *c) {
-    while (c->state != CLIENT_CLOSED && buffer_len(&c->out)) {
-        ssize_t n = send(c->source.fd, buffer_bytes(&c->out), buffer_len(&c->out), MSG_NOSIGNAL);
+    for (size_t len; c->state != CLIENT_CLOSED && (len = sendable(c));) {
+        ssize_t n = send(c->source.fd, buffer_bytes(&c->out), len, MSG_NOSIGNAL);
         if (n >= 0) {
             c->progress = true;
             buffer_consume(&c->out, (size_t)n);
@@ -314,8 +323,9 @@ static bool wants_bytes(const struct client *c) {
 static void settle(struct client *c) {
     struct loop *loop = &c->worker->loop;
     uint64_t timeout = c->worker->options->client_timeout_ms;
-    uint32_t mask = buffer_len(&c->out) ? EPOLLOUT : 0;
+    uint32_t mask = sendable(c) ? EPOLLOUT : 0;
     int waits_for = mask ? WAITS_FOR_BYTES : WAITS_FOR_NOTHING;
+    bool holds = !mask && buffer_len(&c->out);
     if (c->state == CLIENT_LINGER) {
         mask = EPOLLIN;
         waits_for = WAITS_TO_LINGER;
@@ -327,7 +337,10 @@ static void settle(struct client *c) {
     } else if (c->state == CLIENT_PROXY && c->body_done) {
         mask |= EPOLLRDHUP;
     }
-    if (waits_for == WAITS_FOR_NOTHING) {
+    if (holds) {
+        waits_for = WAITS_TO_DELIVER;
+        timer_arm(loop, &c->timer, c->hold_until);
+    } else if (waits_for == WAITS_FOR_NOTHING) {
         timer_disarm(loop, &c->timer);
     } else if (waits_for != c->waits_for || (c->progress && waits_for == WAITS_FOR_BYTES)) {
         timer_arm(loop, &c->timer, loop->now + timeout * MS);
@@ -381,7 +394,7 @@ static void expired(struct timer *timer) {
         if (!c->open) begin_request(c);
         c->request.refused = c->state == CLIENT_HEAD ? 408 : 0;
         refuse(c, 408);
-    } else {
+    } else if (c->waits_for != WAITS_TO_DELIVER) {
         gone(c);
     }
     client_drive(c);

@@ -49,6 +49,7 @@ struct options {
     uint32_t workers;
     uint32_t connect_timeout_ms, read_timeout_ms, client_timeout_ms, idle_timeout_ms, stop_timeout_ms, deadline_ms;
     uint32_t idle_per_peer;
+    uint32_t hold_bytes, hold_ms;
     bool no_keepalive;  // towards peers
     uint32_t eject_base_ms, retry_percent;
     tidegate_upstream_options upstream;
@@ -161,6 +162,7 @@ struct client {
     struct buffer in, out, body;
     size_t before;     // bytes in `out` that belong to no response (100 Continue)
     bool delivered;    // a byte of the response went to the socket
+    uint64_t hold_until;  // keep a short response back until it is complete: what breaks off can still be tried again
     bool body_done;    // the request's body is complete in, or has passed, `body`
     bool streaming;    // the body was too long to keep
     bool keep_alive;   // after this response
