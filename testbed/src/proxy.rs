@@ -15,6 +15,8 @@ use crate::scratch::Scratch;
 /// What to tell it. The defaults are the demo's.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The program; by default that of `binary`.
+    pub program: PathBuf,
     /// Peers as `--peer` takes them: `127.0.0.1:9001`, `127.0.0.1:9002,weight=2`, `127.0.0.1:9003,backup`.
     pub peers: Vec<String>,
     /// `--workers`.
@@ -33,6 +35,7 @@ impl Options {
     /// Two workers, a second to connect, two to answer.
     pub fn new(peers: Vec<String>) -> Options {
         Options {
+            program: binary(),
             peers,
             workers: 2,
             connect_timeout_ms: 1000,
@@ -62,9 +65,9 @@ impl Proxy {
     /// The same with further environment variables, say for sanitizers.
     pub fn start_with(options: &Options, env: &[(&str, &OsStr)]) -> Result<Proxy, String> {
         let scratch = Scratch::new("proxy");
-        let binary = binary();
+        let binary = &options.program;
         let stderr = File::create(scratch.path().join("stderr.log")).map_err(|e| e.to_string())?;
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(binary);
         command.args(["--listen", "127.0.0.1:0", "--label", &options.label]);
         command.args(["--workers", &options.workers.to_string()]);
         command.args(["--connect-timeout-ms", &options.connect_timeout_ms.to_string()]);
