@@ -615,50 +615,6 @@
 
 
 
-// Longest `upgrade` offer, and longest list member that is compared with anything.
-#define WORD 64
-
-// The connection may carry another request. Only ever with [`Event::Complete`].
-#define REUSABLE 1
-
-// Bytes came behind the end; they were not taken.
-#define EXCESS 2
-
-// The head in question is HTTP/1.0.
-#define HTTP_1_0 4
-
-// Something was tolerated that must not be forwarded as it came.
-#define NORMALISE 8
-
-// Content-Length was seen.
-#define LENGTH 1
-
-// Transfer-Encoding was seen, and it is `chunked`.
-#define CHUNKED 2
-
-// `Connection: close`, or a Connection that can't be read. Also from an interim response: RFC 9112, section 9.6.
-#define CLOSE 4
-
-// `Connection: keep-alive`.
-#define KEEP_ALIVE 8
-
-// `Connection: upgrade`.
-#define UPGRADE 16
-
-// An Upgrade field of a 101 names an offered protocol.
-#define UPGRADED 32
-
-// An interim head is being read.
-#define INTERIM 256
-
-// A 2xx to CONNECT: framing fields are ignored (RFC 9110, section 9.3.6).
-#define UNFRAMED 512
-
-// The section being read is the trailer section.
-#define TRAILER 1024
-
-#define PER_HEAD ~(CLOSE | EXCESS)
-
 // A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
 // thread that serves requests then joins it as a worker.
 typedef struct tidegate_table tidegate_table;
