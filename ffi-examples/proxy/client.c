@@ -50,6 +50,7 @@ void client_accept(struct worker *w, int fd, const struct sockaddr_storage *addr
     if (c->next) c->next->link = &c->next;
     c->link = &w->clients;
     w->clients = c;
+    w->client_count++;
     client_drive(c);
 }
 
@@ -68,6 +69,7 @@ void client_close(struct client *c) {
     timer_disarm(&c->worker->loop, &c->timer);
     *c->link = c->next;
     if (c->next) c->next->link = c->link;
+    c->worker->client_count--;
     c->state = CLIENT_CLOSED;
     source_close(&c->worker->loop, &c->source);
 }

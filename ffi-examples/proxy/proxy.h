@@ -71,6 +71,7 @@ struct worker {
     struct source listener, signals;
     struct timer tick, resume, stop;
     struct client *clients;  // all of them
+    uint32_t client_count, most_clients;
     struct connection **idle;  // by slot, most recent first
     uint32_t slots;
     struct buffer log;

@@ -7,27 +7,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { ACCEPTS_A_ROUND = 16, PAUSE_MS = 100, TICK_MS = 1000 };
+enum { ACCEPTS_A_ROUND = 16, PAUSE_MS = 100, TICK_MS = 1000, OTHER_FILES = 16 };
 
 // EPOLLEXCLUSIVE: one connection wakes one worker, not all. Such a source can't be modified, only added and removed.
 static bool listen_on(struct worker *w) { return source_watch(&w->loop, &w->listener, EPOLLIN | EPOLLEXCLUSIVE); }
+
+// Not now: the connection that waits in the queue would wake us at once.
+static void look_away(struct worker *w) {
+    source_unwatch(&w->loop, &w->listener);
+    timer_arm(&w->loop, &w->resume, w->loop.now + PAUSE_MS * MS);
+}
 
 static void accept_some(struct source *source, uint32_t events) {
     struct worker *w = CONTAINER_OF(source, struct worker, listener);
     (void)events;
     for (int i = 0; i < ACCEPTS_A_ROUND; i++) {
+        if (w->client_count >= w->most_clients) {
+            look_away(w);
+            return;
+        }
         struct sockaddr_storage address = {0};
         socklen_t len = sizeof address;
         int fd = accept4(source->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             client_accept(w, fd, &address);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            // The connection stays in the queue and would wake us at once: look away until something was closed.
-            source_unwatch(&w->loop, source);
-            timer_arm(&w->loop, &w->resume, w->loop.now + PAUSE_MS * MS);
+            look_away(w);
             return;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
@@ -104,6 +113,11 @@ int worker_run(const struct options *options, const tidegate_table *table, uint3
     w->upstream = upstream;
     w->log_fd = log_fd;
     w->slots = options->peer_count;
+    // A client without a descriptor left for its peer could only be told 500: it waits in the queue instead.
+    struct rlimit files = {.rlim_cur = 1024};
+    getrlimit(RLIMIT_NOFILE, &files);
+    rlim_t most = files.rlim_cur > 4 * OTHER_FILES ? (files.rlim_cur - OTHER_FILES) / 2 : OTHER_FILES;
+    w->most_clients = most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
     w->idle = calloc(w->slots, sizeof *w->idle);
     if (w->idle && loop_open(&w->loop)) {
         tidegate_status status = tidegate_worker_join(table, NULL, w->loop.now, &w->tidegate);
