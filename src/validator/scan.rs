@@ -57,25 +57,32 @@ impl Masks {
         self.fill(input, block_scalar);
     }
 
-    /// The first byte from `from` on that no value may hold.
+    /// Where runs of control characters begin, in order: the ends of lines, as long as every run is one CR LF, with
+    /// the empty line's behind the last. Bits are taken off one word at a time, so that finding the next end waits for
+    /// nothing but the word.
     #[inline]
-    pub(super) fn next_control(&self, mut from: usize) -> Option<usize> {
-        while from < Self::BYTES {
-            let window = window(&self.control, from);
-            if window != 0 {
-                return Some(from + window.trailing_zeros() as usize);
-            }
-            from += WIDTH;
-        }
-        None
+    pub(super) fn control_runs(&self) -> impl Iterator<Item = usize> {
+        let mut before = 0;
+        self.control.iter().enumerate().flat_map(move |(i, &word)| {
+            let mut starts = word & !(word << 1 | before >> 63);
+            before = word;
+            std::iter::from_fn(move || {
+                if starts == 0 {
+                    return None;
+                }
+                let at = starts.trailing_zeros() as usize;
+                starts &= starts - 1;
+                Some(i * WIDTH + at)
+            })
+        })
     }
 
-    /// The first byte from `from` on that no name may hold, if it is one of the next 64.
+    /// How many token characters follow from `from` on; None if there are more than 63.
     #[inline]
-    pub(super) fn next_not_token(&self, from: usize) -> Option<usize> {
+    pub(super) fn token_run(&self, from: usize) -> Option<usize> {
         match window(&self.not_token, from) {
             0 => None,
-            window => Some(from + window.trailing_zeros() as usize),
+            window => Some(window.trailing_zeros() as usize),
         }
     }
 
@@ -111,10 +118,13 @@ impl Masks {
 
 /// How many bytes at the start of the input a value may hold.
 pub(super) fn text_run(input: &[u8]) -> usize {
+    if input.len() < WIDTH {
+        return input.iter().position(|&b| !is_text(b)).unwrap_or(input.len());
+    }
     let mut masks = Masks::default();
     for (i, part) in input.chunks(Masks::BYTES).enumerate() {
         masks.classify(part);
-        if let Some(at) = masks.next_control(0) {
+        if let Some(at) = masks.control_runs().next() {
             return i * Masks::BYTES + at;
         }
     }
@@ -273,12 +283,13 @@ mod tests {
             masks.fill(input, |bytes| unsafe { x86::block_sse2(bytes) });
             check(&masks);
         }
+        let control = |at: usize| input.get(at).is_some_and(|&b| !is_text(b));
+        let runs: Vec<usize> = (0..input.len()).filter(|&i| control(i) && (i == 0 || !control(i - 1))).collect();
+        assert_eq!(masks.control_runs().collect::<Vec<_>>(), runs);
+        assert_eq!(text_run(whole), whole.iter().position(|&b| !is_text(b)).unwrap_or(whole.len()));
         for from in 0..=input.len() + 1 {
             let rest = input.get(from..).unwrap_or_default();
-            let control = rest.iter().position(|&b| !is_text(b)).map(|at| from + at);
-            assert_eq!(masks.next_control(from), control);
-            let not_token = rest.iter().take(WIDTH).position(|&b| !is_token(b)).map(|at| from + at);
-            assert_eq!(masks.next_not_token(from), not_token);
+            assert_eq!(masks.token_run(from), rest.iter().take(WIDTH).position(|&b| !is_token(b)));
         }
     }
 
