@@ -66,17 +66,15 @@ impl Validator {
     /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
     fn lines(&mut self, input: &[u8], from: usize) -> usize {
         let taken_before = self.section_len as usize - from;
-        let limit = if self.has(bits::INTERIM) { self.max_head.min(self.interim_room()) } else { self.max_head };
-        let room = (limit as usize).saturating_sub(taken_before);
+        let room = (self.head_limit() as usize).saturating_sub(taken_before);
         let input = input.get(..room).unwrap_or(input);
 
-        let mut masks = Masks::default();
         // The start of the batch and of the line being read: each batch begins with a line.
         let mut base = 0;
         let mut line = 0;
         let mut fields = self.fields;
         'batches: loop {
-            masks.classify(input.get(base..).unwrap_or_default());
+            let masks = Masks::of(input.get(base..).unwrap_or_default());
             for end in masks.control_runs() {
                 let end = base + end;
                 if input.get(end..end + 2) != Some(b"\r\n") || end - line > self.max_line as usize {
