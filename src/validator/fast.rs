@@ -69,12 +69,13 @@ impl Validator {
         let room = (self.head_limit() as usize).saturating_sub(taken_before);
         let input = input.get(..room).unwrap_or(input);
 
+        let mut masks = Masks::default();
         // The start of the batch and of the line being read: each batch begins with a line.
         let mut base = 0;
         let mut line = 0;
         let mut fields = self.fields;
         'batches: loop {
-            let masks = Masks::of(input.get(base..).unwrap_or_default());
+            masks.classify(input.get(base..).unwrap_or_default());
             for end in masks.control_runs() {
                 let end = base + end;
                 if input.get(end..end + 2) != Some(b"\r\n") || end - line > self.max_line as usize {

@@ -39,22 +39,23 @@ impl Masks {
     /// Bytes that one batch covers at most.
     pub(super) const BYTES: usize = WIDTH * BATCH;
 
-    /// Classifies the first `BYTES` bytes of the input.
+    /// Classifies the first `BYTES` bytes of the input. In place: a copy would load what was just stored in smaller
+    /// pieces, and wait for it.
     #[inline]
-    pub(super) fn of(input: &[u8]) -> Masks {
+    pub(super) fn classify(&mut self, input: &[u8]) {
         let input = input.get(..Self::BYTES).unwrap_or(input);
         #[cfg(target_arch = "x86_64")]
         {
             if std::arch::is_x86_feature_detected!("avx2") {
                 // SAFETY: the processor has AVX2.
-                unsafe { x86::masks_avx2(input) }
+                unsafe { x86::classify_avx2(self, input) }
             } else {
                 // SAFETY: SSE2 is part of every x86-64.
-                Self::fill(input, |bytes| unsafe { x86::block_sse2(bytes) })
+                self.fill(input, |bytes| unsafe { x86::block_sse2(bytes) })
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        Self::fill(input, block_scalar)
+        self.fill(input, block_scalar)
     }
 
     /// Where runs of control characters begin, in order: the ends of lines, as long as every run is one CR LF, with
@@ -88,8 +89,8 @@ impl Masks {
 
     /// Applies `block` to each 64 bytes. The last ones overlap those before, so that they end with the input.
     #[inline(always)]
-    fn fill(input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) -> Masks {
-        let mut masks = Masks::default();
+    fn fill(&mut self, input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) {
+        *self = Masks::default();
         let short;
         let padded_input = if input.len() < WIDTH {
             short = padded(input);
@@ -98,7 +99,7 @@ impl Masks {
             input
         };
         let last = padded_input.len() - WIDTH;
-        let words = masks.control.iter_mut().zip(masks.not_token.iter_mut());
+        let words = self.control.iter_mut().zip(self.not_token.iter_mut());
         for ((control, not_token), from) in words.zip((0..input.len()).step_by(WIDTH)) {
             let start = from.min(last);
             if let Some(bytes) = padded_input.get(start..).and_then(<[u8]>::first_chunk) {
@@ -107,7 +108,6 @@ impl Masks {
                 *not_token = known.not_token >> (from - start);
             }
         }
-        masks
     }
 }
 
@@ -116,8 +116,10 @@ pub(super) fn text_run(input: &[u8]) -> usize {
     if input.len() < WIDTH {
         return input.iter().position(|&b| !is_text(b)).unwrap_or(input.len());
     }
+    let mut masks = Masks::default();
     for (i, part) in input.chunks(Masks::BYTES).enumerate() {
-        if let Some(at) = Masks::of(part).control_runs().next() {
+        masks.classify(part);
+        if let Some(at) = masks.control_runs().next() {
             return i * Masks::BYTES + at;
         }
     }
@@ -186,8 +188,8 @@ mod x86 {
     const BIT_BY_HIGH: [i8; 16] = [1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn masks_avx2(input: &[u8]) -> Masks {
-        Masks::fill(input, |bytes| block_avx2(bytes))
+    pub(super) fn classify_avx2(masks: &mut Masks, input: &[u8]) {
+        masks.fill(input, |bytes| block_avx2(bytes));
     }
 
     #[inline]
@@ -267,12 +269,14 @@ mod tests {
             assert_eq!(masks.control, expected.control);
             assert_eq!(masks.not_token, expected.not_token);
         };
-        let masks = Masks::of(whole);
+        let mut masks = Masks { control: [!0; BATCH + 2], not_token: [!0; BATCH + 2] };
+        masks.classify(whole);
         check(&masks);
         #[cfg(target_arch = "x86_64")]
         {
             // SAFETY: SSE2 is part of every x86-64.
-            check(&Masks::fill(input, |bytes| unsafe { x86::block_sse2(bytes) }));
+            masks.fill(input, |bytes| unsafe { x86::block_sse2(bytes) });
+            check(&masks);
         }
         let control = |at: usize| input.get(at).is_some_and(|&b| !is_text(b));
         let runs: Vec<usize> = (0..input.len()).filter(|&i| control(i) && (i == 0 || !control(i - 1))).collect();
