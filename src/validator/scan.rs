@@ -33,6 +33,8 @@ struct Block {
 pub(super) struct Masks {
     control: [u64; BATCH + 2],
     not_token: [u64; BATCH + 2],
+    /// Bytes classified.
+    len: usize,
 }
 
 impl Masks {
@@ -64,7 +66,7 @@ impl Masks {
     #[inline]
     pub(super) fn control_runs(&self) -> impl Iterator<Item = usize> {
         let mut before = 0;
-        self.control.iter().enumerate().flat_map(move |(i, &word)| {
+        self.control.iter().take(self.len.div_ceil(WIDTH)).enumerate().flat_map(move |(i, &word)| {
             let mut starts = word & !(word << 1 | before >> 63);
             before = word;
             std::iter::from_fn(move || {
@@ -90,7 +92,7 @@ impl Masks {
     /// Applies `block` to each 64 bytes. The last ones overlap those before, so that they end with the input.
     #[inline(always)]
     fn fill(&mut self, input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) {
-        *self = Masks::default();
+        *self = Masks { len: input.len(), ..Masks::default() };
         let short;
         let padded_input = if input.len() < WIDTH {
             short = padded(input);
@@ -269,7 +271,7 @@ mod tests {
             assert_eq!(masks.control, expected.control);
             assert_eq!(masks.not_token, expected.not_token);
         };
-        let mut masks = Masks { control: [!0; BATCH + 2], not_token: [!0; BATCH + 2] };
+        let mut masks = Masks { control: [!0; BATCH + 2], not_token: [!0; BATCH + 2], len: 0 };
         masks.classify(whole);
         check(&masks);
         #[cfg(target_arch = "x86_64")]
