@@ -27,14 +27,11 @@ impl Validator {
                 return Ok(Step::SectionEnd);
             }
         }
-        while let Some(&b) = input.get(*at) {
+        loop {
             if self.state == State::Value && self.field == Field::Other {
                 *at += self.plain_value(input.get(*at..).unwrap_or_default());
-                let Some(&b) = input.get(*at) else { break };
-                self.section_byte(b)?;
-                *at += 1;
-                continue;
             }
+            let Some(&b) = input.get(*at) else { return Ok(Step::More) };
             let ended = self.section_byte(b)?;
             *at += 1;
             if ended {
@@ -44,7 +41,6 @@ impl Validator {
                 return Ok(Step::On);
             }
         }
-        Ok(Step::More)
     }
 
     /// Takes the CR LF that ends a head, if both are there and within the limits.
