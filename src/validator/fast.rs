@@ -10,7 +10,7 @@ use super::scan::Masks;
 use super::value::Field;
 use super::{State, Validator, bits};
 
-/// Below this, blocks don't pay.
+/// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
 
 impl Validator {
