@@ -136,7 +136,8 @@ fn outages_and_kills_excuse_what_they_caused_and_nothing_else() {
     served(&bed, 20);
     running.stop();
     let reports = running.finish();
-    assert!(reports[0].all_good(), "{}", reports[0]);
+    // Not `all_good`: its last requests may have met the outage.
+    assert_eq!(reports[0].get.failed, 0, "{}", reports[0]);
     assert!(reports[after].get.failed > 0);
     assert_eq!(reports[after].get.lost_with_worker, 0);
 }
