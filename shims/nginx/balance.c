@@ -304,6 +304,10 @@ tg_peer_get(ngx_peer_connection_t *pc, void *data)
                           : pc->socklen + 1;
     }
 
+    // What the former attempt allowed is used up; nginx would let a status pass by it.
+    p->conf.next_upstream = 0;
+    pc->tries = 1;
+
     tg_head_start(p);
 
     return NGX_OK;
