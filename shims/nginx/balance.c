@@ -178,6 +178,9 @@ tg_robin_get(tg_request_t *p, ngx_peer_connection_t *pc)
     if (p->robin == NULL) {
         ngx_peer_connection_t saved = u->peer;
 
+        // Data that stands there round robin takes for its own.
+        u->peer.data = NULL;
+
         if (ngx_http_upstream_init_round_robin_peer(r, u->upstream) != NGX_OK) {
             return NGX_ERROR;
         }

@@ -34,10 +34,13 @@ tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
     }
 
     if (peers > main->capacity.max_peers || main->upstreams.nelts > main->capacity.max_upstreams) {
+        ngx_http_upstream_srv_conf_t *last = upstreams[main->upstreams.nelts - 1]->uscf;
+
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "%ui upstreams with %ui servers do not fit into the table of %uD upstreams and %uD peers: set "
-                      "\"tidegate_table upstreams=... peers=...;\"",
-                      main->upstreams.nelts, peers, main->capacity.max_upstreams, main->capacity.max_peers);
+                      "%ui upstreams with %ui servers, up to \"%V\" in %s:%ui, do not fit into a table of %uD upstreams "
+                      "and %uD peers: set \"tidegate_table upstreams=... peers=...;\"",
+                      main->upstreams.nelts, peers, &last->host, last->file_name, last->line,
+                      main->capacity.max_upstreams, main->capacity.max_peers);
         return NGX_ERROR;
     }
 
