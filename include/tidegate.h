@@ -25,6 +25,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The outcome was charged to the peer.
+#define Decision_CHARGED 1
+
+// It ejected the peer.
+#define Decision_EJECTED 2
+
+// The connection had served a request before.
+#define Outcome_REUSED 1
+
+// A byte of the request left.
+#define Outcome_SENT 2
+
+// A byte of a response came.
+#define Outcome_RECEIVED 4
+
+// A byte of it went to the client.
+#define Outcome_DELIVERED 8
+
 // Nothing failed.
 #define TIDEGATE_CAUSE_NONE 0
 
@@ -265,6 +283,9 @@
 // It ejected the peer.
 #define TIDEGATE_DECISION_FLAG_EJECTED 2
 
+// A buffer of this many bytes holds every answer.
+#define TIDEGATE_ANSWER_MAX 8192
+
 // Body format: by the client's `accept`.
 #define TIDEGATE_FORMAT_AUTO 0
 
@@ -283,13 +304,13 @@
 // text/plain; charset=utf-8.
 #define TIDEGATE_FORMAT_TEXT 5
 
-// The request was HEAD: the same head, no body.
+// The request was HEAD: the same head, no body. The parts' `body` is still there, for its length.
 #define TIDEGATE_ANSWER_HEAD 1
 
 // Write `Connection: close`.
 #define TIDEGATE_ANSWER_CLOSE 2
 
-// Write `Connection: keep-alive` (for HTTP/1.0 clients).
+// Write `Connection: keep-alive` (for HTTP/1.0 clients). CLOSE wins over it.
 #define TIDEGATE_ANSWER_KEEP_ALIVE 4
 
 // Where `accept` asks for JSON, use the flat shape.
@@ -454,6 +475,26 @@
 // Several threads use this worker at once: its counters are then atomic adds (about 6 ns each) instead of stores.
 #define TIDEGATE_WORKER_SHARED 1
 
+// A buffer of this size holds every answer.
+#define ANSWER_MAX 8192
+
+// A trial of a half-open peer.
+#define Choice_TRIAL 1
+
+// Health was ignored, by policy.
+#define Choice_PANIC 2
+
+// A backup.
+#define Choice_BACKUP 4
+
+// The aggregate was raised and must be lowered.
+#define Choice_COUNTED 8
+
+// A peer that is out was tried because nothing else was left.
+#define Choice_LAST_RESORT 16
+
+
+
 // A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
 // thread that serves requests then joins it as a worker.
 typedef struct tidegate_table tidegate_table;
@@ -563,23 +604,26 @@ typedef struct tidegate_answer {
   uint32_t cause;
   // Retry-After in seconds; 0: no such field.
   uint32_t retry_after_s;
-  // The status that an upstream had answered with, for Proxy-Status.
+  // The status that an upstream had answered with, for Proxy-Status: 100 to 599.
   uint32_t received_status;
   // TIDEGATE_FORMAT_*
   uint32_t format;
   // TIDEGATE_ANSWER_* bits.
   uint32_t flags;
-  // Date in seconds since 1970-01-01 UTC; 0: no such field.
+  // Date in seconds since 1970-01-01 UTC, before the year 10000; 0: no such field.
   int64_t date;
-  // The value of the request's Accept field.
+  // The value of the request's Accept field; join several lines by commas. Read if `format` is AUTO. Missing or
+  // empty: JSON. Nothing acceptable: text.
   const char *accept;
   // Its length in bytes.
   size_t accept_len;
-  // The gateway's name in Proxy-Status; default "tidegate". An RFC 8941 token, or else written as a string.
+  // The gateway's name in Proxy-Status; default "tidegate". An RFC 8941 token, or else written as a string, in
+  // which bytes other than printable ASCII become "?" (also in `next_hop` and `details`).
   const char *label;
   // Its length in bytes, at most 64.
   size_t label_len;
-  // The upstream's public name (`upstreamService`); unset: not shown.
+  // The upstream's public name (`upstreamService`), shown in the body; unset: not shown. Escaped; what is not UTF-8
+  // becomes U+FFFD (also in `request_id`).
   const char *upstream;
   // Its length in bytes, at most 255.
   size_t upstream_len;
@@ -598,7 +642,8 @@ typedef struct tidegate_answer {
 } tidegate_answer;
 
 // Where the parts of an answer are, for hosts that build the head themselves (nginx). Pointers lead into the
-// caller's buffer or to static text; none is terminated by a NUL.
+// caller's buffer or to static text; none is terminated by a NUL. Such a host also sends `Cache-Control: no-store`,
+// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO.
 typedef struct tidegate_answer_parts {
   // sizeof(tidegate_answer_parts)
   size_t struct_size;
@@ -1043,16 +1088,20 @@ tidegate_status tidegate_answer_init(struct tidegate_answer *answer, size_t size
 // `parts` points to `size` writable bytes.
 tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, size_t size);
 
-// Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length; 4096 bytes are always enough.
+// Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length, also with TIDEGATE_ERR_BUFFER, which
+// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough. Bytes of `buf` behind the response may change.
+// With a `cap` of 0 `buf` may be NULL.
 //
-// Thread rule: any-thread. Errors: NULL, INVALID (`status`, or a length above its bound), STRUCT_SIZE, BUFFER.
-// Cost: no allocation. Source: RFC 9110 sections 10.2.3, 12.5.1 and 15.6; RFC 9209; RFC 9457.
+// Thread rule: any-thread. Errors: NULL, INVALID (a value that its field does not allow, or a length above its
+// bound), STRUCT_SIZE, BUFFER. Cost: no allocation; a generous `cap` (TIDEGATE_ANSWER_MAX) spares a copy.
+// Source: RFC 9110 sections 10.2.3, 12.5.1 and 15.6; RFC 9209; RFC 9457.
 //
 // # Safety
 // `answer` is valid; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
 tidegate_status tidegate_answer_write(const struct tidegate_answer *answer, char *buf, size_t cap, size_t *needed);
 
-// Writes the parts of the same response, for a host that builds the head itself. 4096 bytes are always enough.
+// Writes the parts of the same response, for a host that builds the head itself. TIDEGATE_ANSWER_MAX bytes are always
+// enough; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
 //
 // Thread rule, errors, cost: as `tidegate_answer_write`.
 //

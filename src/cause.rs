@@ -5,6 +5,8 @@
 //! safe whatever the method, and whether the peer is charged. All look-ups are O(1) and total: an unknown number
 //! reads as [`Cause::INTERNAL_ERROR`].
 
+use std::ffi::CStr;
+
 /// A cause by number. Numbers are part of the ABI: never reused, append only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 #[repr(transparent)]
@@ -32,6 +34,8 @@ pub enum RetrySafety {
 pub struct Properties {
     /// The name in logs, variables and metrics.
     pub name: &'static str,
+    /// The same, terminated by a NUL.
+    pub(crate) c_name: &'static CStr,
     /// The RFC 9209 error type; empty where Proxy-Status carries no `error` (an upstream's own status).
     pub proxy_status: &'static str,
     /// The status that the gateway answers with; 0 where nothing is generated.
@@ -50,7 +54,7 @@ macro_rules! causes {
             pub const ALL: &'static [Cause] = &[$(Cause::$id),*];
         }
         static PROPERTIES: [Properties; Cause::ALL.len()] = [
-            $( Properties { name: $name, proxy_status: $ps, status: $status, retry: RetrySafety::$retry, charges_peer: $charge }, )*
+            $( Properties { name: $name, c_name: c_str(concat!($name, "\0")), proxy_status: $ps, status: $status, retry: RetrySafety::$retry, charges_peer: $charge }, )*
         ];
     };
 }
@@ -134,6 +138,13 @@ causes! {
     PROXY_LOOP_DETECTED = 37, "proxy_loop_detected", "proxy_loop_detected", 502, Never, false;
 }
 
+const fn c_str(terminated: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(terminated.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
+}
+
 impl Cause {
     /// The cause with this number, if there is one.
     pub const fn from_number(n: u32) -> Option<Cause> {
@@ -155,6 +166,10 @@ impl Cause {
     /// Its name in logs and metrics.
     pub fn name(self) -> &'static str {
         self.properties().name
+    }
+
+    pub(crate) fn c_name(self) -> &'static CStr {
+        self.properties().c_name
     }
 }
 

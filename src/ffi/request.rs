@@ -214,7 +214,10 @@ unsafe impl Struct for tidegate_decision {}
 /// # Safety
 /// `options` points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_request_options_init(options: *mut tidegate_request_options, size: usize) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_request_options_init(
+    options: *mut tidegate_request_options,
+    size: usize,
+) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe { init_struct(options, size) }
 }
@@ -270,7 +273,9 @@ pub unsafe extern "C" fn tidegate_method_parse(token: *const c_char, len: usize)
 /// Thread rule: any-thread. Cost: a look-up.
 #[unsafe(no_mangle)]
 pub extern "C" fn tidegate_cause_name(cause: u32) -> *const c_char {
-    guard_value(c"internal_error".as_ptr(), || Cause::from_number(cause).unwrap_or(Cause::INTERNAL_ERROR).c_name().as_ptr())
+    guard_value(c"internal_error".as_ptr(), || {
+        Cause::from_number(cause).unwrap_or(Cause::INTERNAL_ERROR).c_name().as_ptr()
+    })
 }
 
 /// The cause behind an errno at a phase of an attempt: TIDEGATE_CAUSE_*. `flags` are TIDEGATE_OUTCOME_* bits as far
@@ -308,8 +313,7 @@ pub unsafe extern "C" fn tidegate_request_start(
         if request.is_null() {
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
-        let method =
-            Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
+        let method = Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
         let begun = Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns)?;
         // SAFETY: `request` is writable, large enough and aligned (asserted at compile time).
         unsafe { request.cast::<Request>().write(begun) };
@@ -479,7 +483,10 @@ unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Requ
 #[inline]
 fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     let (Some(cause), Some(phase)) = (Cause::from_number(o.cause), Phase::from_number(o.phase)) else {
-        return Err(Error::new(super::TIDEGATE_ERR_INVALID, "outcome: cause is not a TIDEGATE_CAUSE_*, or phase not a TIDEGATE_PHASE_*"));
+        return Err(Error::new(
+            super::TIDEGATE_ERR_INVALID,
+            "outcome: cause is not a TIDEGATE_CAUSE_*, or phase not a TIDEGATE_PHASE_*",
+        ));
     };
     Ok(Outcome {
         cause,

@@ -1,7 +1,14 @@
-//! `tidegate_answer_*`: the gateway's own error responses.
+//! `tidegate_answer_*`: the gateway's own error responses. Numbers become `crate::responder` types here, or errors.
 
-use super::{Error, Struct, guard, init_struct, read_struct, tidegate_status, write_struct};
+use super::{Error, Struct, TIDEGATE_ERR_BUFFER, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct};
+use super::{tidegate_status, write_struct};
+use crate::cause::Cause;
+use crate::responder::{ANSWER_MAX, Answer, Connection, Date, Format, Needed, Short, Status};
 use std::ffi::c_char;
+
+/// A buffer of this many bytes holds every answer.
+pub const TIDEGATE_ANSWER_MAX: usize = 8192;
+const _: () = assert!(TIDEGATE_ANSWER_MAX == ANSWER_MAX);
 
 /// Body format: by the client's `accept`.
 pub const TIDEGATE_FORMAT_AUTO: u32 = 0;
@@ -16,11 +23,11 @@ pub const TIDEGATE_FORMAT_HTML: u32 = 4;
 /// text/plain; charset=utf-8.
 pub const TIDEGATE_FORMAT_TEXT: u32 = 5;
 
-/// The request was HEAD: the same head, no body.
+/// The request was HEAD: the same head, no body. The parts' `body` is still there, for its length.
 pub const TIDEGATE_ANSWER_HEAD: u32 = 1;
 /// Write `Connection: close`.
 pub const TIDEGATE_ANSWER_CLOSE: u32 = 2;
-/// Write `Connection: keep-alive` (for HTTP/1.0 clients).
+/// Write `Connection: keep-alive` (for HTTP/1.0 clients). CLOSE wins over it.
 pub const TIDEGATE_ANSWER_KEEP_ALIVE: u32 = 4;
 /// Where `accept` asks for JSON, use the flat shape.
 pub const TIDEGATE_ANSWER_FLAT: u32 = 8;
@@ -40,23 +47,26 @@ pub struct tidegate_answer {
     pub cause: u32,
     /// Retry-After in seconds; 0: no such field.
     pub retry_after_s: u32,
-    /// The status that an upstream had answered with, for Proxy-Status.
+    /// The status that an upstream had answered with, for Proxy-Status: 100 to 599.
     pub received_status: u32,
     /// TIDEGATE_FORMAT_*
     pub format: u32,
     /// TIDEGATE_ANSWER_* bits.
     pub flags: u32,
-    /// Date in seconds since 1970-01-01 UTC; 0: no such field.
+    /// Date in seconds since 1970-01-01 UTC, before the year 10000; 0: no such field.
     pub date: i64,
-    /// The value of the request's Accept field.
+    /// The value of the request's Accept field; join several lines by commas. Read if `format` is AUTO. Missing or
+    /// empty: JSON. Nothing acceptable: text.
     pub accept: *const c_char,
     /// Its length in bytes.
     pub accept_len: usize,
-    /// The gateway's name in Proxy-Status; default "tidegate". An RFC 8941 token, or else written as a string.
+    /// The gateway's name in Proxy-Status; default "tidegate". An RFC 8941 token, or else written as a string, in
+    /// which bytes other than printable ASCII become "?" (also in `next_hop` and `details`).
     pub label: *const c_char,
     /// Its length in bytes, at most 64.
     pub label_len: usize,
-    /// The upstream's public name (`upstreamService`); unset: not shown.
+    /// The upstream's public name (`upstreamService`), shown in the body; unset: not shown. Escaped; what is not UTF-8
+    /// becomes U+FFFD (also in `request_id`).
     pub upstream: *const c_char,
     /// Its length in bytes, at most 255.
     pub upstream_len: usize,
@@ -77,7 +87,8 @@ pub struct tidegate_answer {
 unsafe impl Struct for tidegate_answer {}
 
 /// Where the parts of an answer are, for hosts that build the head themselves (nginx). Pointers lead into the
-/// caller's buffer or to static text; none is terminated by a NUL.
+/// caller's buffer or to static text; none is terminated by a NUL. Such a host also sends `Cache-Control: no-store`,
+/// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tidegate_answer_parts {
@@ -123,10 +134,13 @@ pub unsafe extern "C" fn tidegate_answer_parts_init(parts: *mut tidegate_answer_
     unsafe { init_struct(parts, size) }
 }
 
-/// Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length; 4096 bytes are always enough.
+/// Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length, also with TIDEGATE_ERR_BUFFER, which
+/// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough. Bytes of `buf` behind the response may change.
+/// With a `cap` of 0 `buf` may be NULL.
 ///
-/// Thread rule: any-thread. Errors: NULL, INVALID (`status`, or a length above its bound), STRUCT_SIZE, BUFFER.
-/// Cost: no allocation. Source: RFC 9110 sections 10.2.3, 12.5.1 and 15.6; RFC 9209; RFC 9457.
+/// Thread rule: any-thread. Errors: NULL, INVALID (a value that its field does not allow, or a length above its
+/// bound), STRUCT_SIZE, BUFFER. Cost: no allocation; a generous `cap` (TIDEGATE_ANSWER_MAX) spares a copy.
+/// Source: RFC 9110 sections 10.2.3, 12.5.1 and 15.6; RFC 9209; RFC 9457.
 ///
 /// # Safety
 /// `answer` is valid; `buf` points to `cap` writable bytes; `needed` is NULL or writable.
@@ -137,10 +151,27 @@ pub unsafe extern "C" fn tidegate_answer_write(
     cap: usize,
     needed: *mut usize,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_STATE)))
+    guard(|| {
+        // SAFETY: the caller vouches for the struct and the strings in it.
+        let raw = unsafe { read_struct(answer) }?;
+        // SAFETY: as above.
+        let answer = unsafe { parse(&raw) }?;
+        // SAFETY: the caller vouches for the buffer.
+        let written = answer.write(unsafe { buffer(buf, cap) }?);
+        let (len, result) = match written {
+            Ok(len) => (len, Ok(())),
+            Err(Needed(len)) => (len, Err(Error::of(TIDEGATE_ERR_BUFFER))),
+        };
+        if !needed.is_null() {
+            // SAFETY: not NULL, and the caller vouches for it.
+            unsafe { needed.write(len) };
+        }
+        result
+    })
 }
 
-/// Writes the parts of the same response, for a host that builds the head itself. 4096 bytes are always enough.
+/// Writes the parts of the same response, for a host that builds the head itself. TIDEGATE_ANSWER_MAX bytes are always
+/// enough; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
 ///
 /// Thread rule, errors, cost: as `tidegate_answer_write`.
 ///
@@ -153,5 +184,236 @@ pub unsafe extern "C" fn tidegate_answer_write_parts(
     cap: usize,
     parts: *mut tidegate_answer_parts,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_STATE)))
+    guard(|| {
+        if parts.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        // SAFETY: the caller vouches for the struct and the strings in it.
+        let raw = unsafe { read_struct(answer) }?;
+        // SAFETY: as above.
+        let answer = unsafe { parse(&raw) }?;
+        // SAFETY: the caller vouches for the buffer.
+        let buf = unsafe { buffer(buf, cap) }?;
+        let found = answer.write_parts(buf).map_err(|_| Error::of(TIDEGATE_ERR_BUFFER))?;
+        let (proxy_status, body) = (&buf[found.proxy_status], &buf[found.body]);
+        let value = tidegate_answer_parts {
+            struct_size: size_of::<tidegate_answer_parts>(),
+            reason: found.reason.as_ptr().cast(),
+            reason_len: found.reason.len(),
+            content_type: found.content_type.as_ptr().cast(),
+            content_type_len: found.content_type.len(),
+            proxy_status: proxy_status.as_ptr().cast(),
+            proxy_status_len: proxy_status.len(),
+            body: body.as_ptr().cast(),
+            body_len: body.len(),
+        };
+        // SAFETY: the caller vouches for `parts`.
+        unsafe { write_struct(parts, &value) }
+    })
+}
+
+/// The caller's buffer. NULL is allowed where `cap` is 0: it asks for the length.
+///
+/// # Safety
+/// `buf` is NULL or points to `cap` writable bytes that nothing else uses during `'a`.
+unsafe fn buffer<'a>(buf: *mut c_char, cap: usize) -> Result<&'a mut [u8], Error> {
+    if cap == 0 {
+        return Ok(&mut []);
+    }
+    if buf.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    // SAFETY: not NULL, and the caller vouches for `cap` bytes, of which no answer uses more than the first
+    // ANSWER_MAX. The responder reads none that it has not written.
+    Ok(unsafe { std::slice::from_raw_parts_mut(buf.cast::<u8>(), cap.min(ANSWER_MAX)) })
+}
+
+/// Checks what the host wrote into the struct.
+///
+/// # Safety
+/// Each string of `raw` is NULL or points to as many readable bytes as its length says, for `'a`.
+#[inline(always)]
+unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
+    const KNOWN: u32 = TIDEGATE_ANSWER_HEAD
+        | TIDEGATE_ANSWER_CLOSE
+        | TIDEGATE_ANSWER_KEEP_ALIVE
+        | TIDEGATE_ANSWER_FLAT
+        | TIDEGATE_ANSWER_NO_PROXY_STATUS;
+    let has = |flag| raw.flags & flag != 0;
+    if raw.flags & !KNOWN != 0 {
+        return Err(refused("flags", raw.flags.into(), "not TIDEGATE_ANSWER_* bits"));
+    }
+    let Some(status) = Status::from_code(raw.status) else {
+        return Err(refused("status", raw.status.into(), "500, 502, 503 and 504 are generated"));
+    };
+    let Some(cause) = Cause::from_number(raw.cause) else {
+        return Err(refused("cause", raw.cause.into(), "not a TIDEGATE_CAUSE_*"));
+    };
+    if !matches!(raw.received_status, 0 | 100..=599) {
+        return Err(refused("received_status", raw.received_status.into(), "100 to 599"));
+    }
+    let format = match raw.format {
+        TIDEGATE_FORMAT_AUTO => None,
+        TIDEGATE_FORMAT_JSON => Some(Format::Json),
+        TIDEGATE_FORMAT_JSON_FLAT => Some(Format::JsonFlat),
+        TIDEGATE_FORMAT_PROBLEM => Some(Format::Problem),
+        TIDEGATE_FORMAT_HTML => Some(Format::Html),
+        TIDEGATE_FORMAT_TEXT => Some(Format::Text),
+        other => return Err(refused("format", other.into(), "not a TIDEGATE_FORMAT_*")),
+    };
+    let date = match (raw.date, Date::from_unix(raw.date)) {
+        (0, _) => None,
+        (_, Some(date)) => Some(date),
+        (seconds, None) => return Err(refused("date", seconds, "not between the years 1970 and 9999")),
+    };
+    // SAFETY: the caller vouches for each pair.
+    unsafe {
+        Ok(Answer {
+            status,
+            cause,
+            retry_after_s: raw.retry_after_s,
+            received_status: raw.received_status as u16,
+            format,
+            flat: has(TIDEGATE_ANSWER_FLAT),
+            head: has(TIDEGATE_ANSWER_HEAD),
+            connection: match () {
+                () if has(TIDEGATE_ANSWER_CLOSE) => Connection::Close,
+                () if has(TIDEGATE_ANSWER_KEEP_ALIVE) => Connection::KeepAlive,
+                () => Connection::Unsaid,
+            },
+            proxy_status: !has(TIDEGATE_ANSWER_NO_PROXY_STATUS),
+            date,
+            accept: bytes(raw.accept, raw.accept_len)?,
+            label: short("label_len", raw.label, raw.label_len)?,
+            upstream: short("upstream_len", raw.upstream, raw.upstream_len)?,
+            request_id: short("request_id_len", raw.request_id, raw.request_id_len)?,
+            next_hop: short("next_hop_len", raw.next_hop, raw.next_hop_len)?,
+            details: short("details_len", raw.details, raw.details_len)?,
+        })
+    }
+}
+
+/// # Safety
+/// `ptr` is NULL or points to `len` readable bytes for `'a`.
+#[inline]
+unsafe fn short<'a, const MAX: usize>(field: &str, ptr: *const c_char, len: usize) -> Result<Short<'a, MAX>, Error> {
+    // SAFETY: the caller's promise is the same.
+    let text = unsafe { bytes(ptr, len) }?;
+    Short::new(text).ok_or_else(|| refused(field, i64::try_from(len).unwrap_or(i64::MAX), "too long"))
+}
+
+#[cold]
+fn refused(field: &str, value: i64, why: &str) -> Error {
+    Error::invalid(format!("{field} is {value}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{TIDEGATE_ERR_INVALID, TIDEGATE_OK};
+    use super::*;
+
+    fn minimal() -> tidegate_answer {
+        // SAFETY: the type is valid when all zero.
+        let mut answer: tidegate_answer = unsafe { std::mem::zeroed() };
+        answer.struct_size = size_of::<tidegate_answer>();
+        answer.status = 502;
+        answer
+    }
+
+    fn write(answer: &tidegate_answer, buf: &mut [u8]) -> (tidegate_status, usize) {
+        let mut needed = usize::MAX;
+        // SAFETY: all of it is live.
+        let status = unsafe { tidegate_answer_write(answer, buf.as_mut_ptr().cast(), buf.len(), &mut needed) };
+        (status, needed)
+    }
+
+    #[test]
+    fn the_length_can_be_asked_for_first() {
+        let answer = minimal();
+        let mut needed = 0;
+        // SAFETY: NULL is allowed with a capacity of 0.
+        let status = unsafe { tidegate_answer_write(&answer, std::ptr::null_mut(), 0, &mut needed) };
+        assert_eq!(status, TIDEGATE_ERR_BUFFER);
+        let mut buf = vec![0; needed];
+        assert_eq!(write(&answer, &mut buf), (TIDEGATE_OK, needed));
+        assert!(buf.starts_with(b"HTTP/1.1 502 Bad Gateway\r\n"));
+        // SAFETY: `needed` may be NULL; `buf` may not where the capacity is more than 0.
+        unsafe {
+            assert_eq!(
+                tidegate_answer_write(&answer, buf.as_mut_ptr().cast(), needed, std::ptr::null_mut()),
+                TIDEGATE_OK
+            );
+            assert_eq!(tidegate_answer_write(&answer, std::ptr::null_mut(), 1, &mut needed), TIDEGATE_ERR_NULL);
+            assert_eq!(
+                tidegate_answer_write(std::ptr::null(), buf.as_mut_ptr().cast(), 1, &mut needed),
+                TIDEGATE_ERR_NULL
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_a_field_does_not_allow_are_refused() {
+        type Change = fn(&mut tidegate_answer);
+        let refused: [Change; 12] = [
+            |a| a.status = 0,
+            |a| a.status = 200,
+            |a| a.status = 501,
+            |a| a.cause = 9999,
+            |a| a.received_status = 99,
+            |a| a.received_status = 65536 + 500,
+            |a| a.format = 6,
+            |a| a.flags = 32,
+            |a| a.date = -1,
+            |a| a.date = i64::MAX,
+            |a| (a.label, a.label_len) = (TEXT.as_ptr().cast(), 65),
+            |a| (a.details, a.details_len) = (TEXT.as_ptr().cast(), 256),
+        ];
+        for (i, change) in refused.into_iter().enumerate() {
+            let mut answer = minimal();
+            change(&mut answer);
+            let mut buf = [7; ANSWER_MAX];
+            assert_eq!(write(&answer, &mut buf), (TIDEGATE_ERR_INVALID, usize::MAX), "{i}");
+            assert!(buf.iter().all(|&b| b == 7), "{i}");
+        }
+        let mut answer = minimal();
+        answer.upstream_len = 1;
+        assert_eq!(write(&answer, &mut [0; 1]).0, TIDEGATE_ERR_NULL);
+    }
+
+    #[test]
+    fn parts_lead_into_the_buffer() {
+        let mut answer = minimal();
+        answer.cause = Cause::CONNECTION_REFUSED.number();
+        answer.format = TIDEGATE_FORMAT_TEXT;
+        let mut buf = [0u8; ANSWER_MAX];
+        // SAFETY: the type is valid when all zero.
+        let mut parts: tidegate_answer_parts = unsafe { std::mem::zeroed() };
+        parts.struct_size = size_of::<tidegate_answer_parts>();
+        // SAFETY: all of it is live.
+        let status = unsafe { tidegate_answer_write_parts(&answer, buf.as_mut_ptr().cast(), 8, &mut parts) };
+        assert_eq!((status, parts.body_len), (TIDEGATE_ERR_BUFFER, 0));
+        // SAFETY: all of it is live.
+        let status = unsafe { tidegate_answer_write_parts(&answer, buf.as_mut_ptr().cast(), buf.len(), &mut parts) };
+        assert_eq!(status, TIDEGATE_OK);
+        // SAFETY: the pointers come with their lengths.
+        let text = |ptr, len| unsafe { std::str::from_utf8(bytes(ptr, len).unwrap()).unwrap() };
+        assert_eq!(text(parts.reason, parts.reason_len), "Bad Gateway");
+        assert_eq!(text(parts.content_type, parts.content_type_len), "text/plain; charset=utf-8");
+        assert_eq!(text(parts.proxy_status, parts.proxy_status_len), "tidegate;error=connection_refused");
+        assert!(text(parts.body, parts.body_len).starts_with("502 Bad Gateway\n\n"));
+    }
+
+    #[test]
+    fn flags_become_fields() {
+        let mut answer = minimal();
+        answer.flags = TIDEGATE_ANSWER_CLOSE | TIDEGATE_ANSWER_KEEP_ALIVE | TIDEGATE_ANSWER_NO_PROXY_STATUS;
+        let mut buf = [0; ANSWER_MAX];
+        let (status, len) = write(&answer, &mut buf);
+        assert_eq!(status, TIDEGATE_OK);
+        let text = std::str::from_utf8(&buf[..len]).unwrap();
+        assert!(text.contains("\r\nConnection: close\r\n") && !text.contains("keep-alive"), "{text}");
+        assert!(!text.contains("Proxy-Status"), "{text}");
+    }
+
+    static TEXT: [u8; 256] = [b'a'; 256];
 }

@@ -1,6 +1,8 @@
 //! `tidegate_table_*`: the region that holds all state, and its events.
 
-use super::{Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, guard, init_struct, read_struct, tidegate_status, write_struct};
+use super::{
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, guard, init_struct, read_struct, tidegate_status, write_struct,
+};
 use crate::table::{Capacity, Event, Table};
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -78,7 +80,10 @@ pub const TIDEGATE_EVENT_WORKER_RECLAIMED: u32 = 7;
 /// # Safety
 /// `options` points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_table_options_init(options: *mut tidegate_table_options, size: usize) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_table_options_init(
+    options: *mut tidegate_table_options,
+    size: usize,
+) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe { init_struct(options, size) }
 }
@@ -102,7 +107,10 @@ pub unsafe extern "C" fn tidegate_event_init(event: *mut tidegate_event, size: u
 /// # Safety
 /// `options` is NULL or valid; `size` is writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_table_size(options: *const tidegate_table_options, size: *mut usize) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_table_size(
+    options: *const tidegate_table_options,
+    size: *mut usize,
+) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for `options`.
         let capacity = unsafe { capacity(options) }?;
@@ -221,7 +229,8 @@ pub unsafe extern "C" fn tidegate_table_next_event(
         }
         // SAFETY: not NULL, and the caller vouches for it.
         let after = unsafe { cursor.read() };
-        let Some(Event { number, time_ns, kind, upstream, peer, cause, worker, value }) = table.event_after(after) else {
+        let Some(Event { number, time_ns, kind, upstream, peer, cause, worker, value }) = table.event_after(after)
+        else {
             return Err(Error::of(TIDEGATE_ERR_END));
         };
         let out = tidegate_event {

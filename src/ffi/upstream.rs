@@ -2,8 +2,8 @@
 
 use super::table::{table_ref, tidegate_table};
 use super::{
-    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status, write_bytes,
-    write_struct,
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status,
+    write_bytes, write_struct,
 };
 use crate::health::PeerView;
 use crate::table::{Address, Admin, PeerHandle, PeerSpec, Policy, Selector, UpstreamId};
@@ -316,8 +316,7 @@ pub unsafe extern "C" fn tidegate_upstream_set_peers(
                 stride = unsafe { at.cast::<usize>().read_unaligned() };
             }
             // SAFETY: the caller vouches for the strings of each element.
-            let spec = unsafe { spec(&peer) }
-                .map_err(|e| Error::new(e.status, format!("peers[{i}]: {e}")))?;
+            let spec = unsafe { spec(&peer) }.map_err(|e| Error::new(e.status, format!("peers[{i}]: {e}")))?;
             specs.push(spec);
             if i + 1 < count {
                 // SAFETY: another element follows.

@@ -35,7 +35,10 @@ unsafe impl Struct for tidegate_worker_options {}
 /// # Safety
 /// `options` points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_worker_options_init(options: *mut tidegate_worker_options, size: usize) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_worker_options_init(
+    options: *mut tidegate_worker_options,
+    size: usize,
+) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe { init_struct(options, size) }
 }

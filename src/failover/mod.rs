@@ -1,0 +1,31 @@
+//! The path of one request: pick, outcome, decision, answer.
+//!
+//! It owns the rules of DESIGN's failover: what may be repeated, on which peer, how often, after which wait, and what
+//! the client is told in the end. It does no I/O and reads no clock: the host reports what it saw and is told what to
+//! do. A [`Request`] lives in the host's memory, so nothing is allocated.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `worker` | a process's or thread's place in the table |
+//! | `request` | one request and its attempts |
+//! | `outcome` | what the host saw, and causes from errno |
+//! | `decide` | retry, deliver, answer or abort |
+//! | `budget` | how many retries an upstream bears |
+//! | `backoff` | how long to wait before one |
+//! | `answer` | status, cause and Retry-After of a generated response |
+//! | `record` | the attempts, for people |
+
+mod answer;
+mod backoff;
+mod budget;
+mod decide;
+mod outcome;
+mod record;
+mod request;
+mod worker;
+
+pub use answer::Told;
+pub use decide::{Decision, Verdict, Why};
+pub use outcome::{Outcome, Phase, cause_from_errno};
+pub use request::{Picked, Request};
+pub use worker::Worker;

@@ -1,0 +1,512 @@
+//! One request and its attempts.
+//!
+//! The life of a request: `start`; then `pick`, `head` (once, when a response's head has come) and `report` for each
+//! attempt, until the verdict is something other than Retry; `end` at any point. An attempt is open from its pick to
+//! its report, and is in flight on its peer for as long.
+
+use super::answer::{self, Told};
+use super::decide::{self, Decision, Verdict, Why};
+use super::record::{self, Attempt};
+use super::{Outcome, Worker};
+use crate::cause::Cause;
+use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
+use crate::health::{self, Evidence, Role};
+use crate::http::Method;
+use crate::random::Random;
+use crate::selector::{self, Choice, Filter, Refusal};
+use crate::sync::Ordering;
+use crate::table::{self, MOST_ATTEMPTS, PackedPolicy, PeerHandle, Table, UpstreamId};
+
+const MOST: usize = MOST_ATTEMPTS as usize;
+
+/// One request: fixed size, in the host's memory.
+#[repr(C)]
+pub struct Request {
+    worker: *const Worker,
+    upstream: UpstreamId,
+    method: Method,
+    flags: u32,
+    /// 0: every peer once.
+    max_attempts: u32,
+    /// 0: none.
+    deadline: u64,
+    /// When the open attempt began.
+    began: u64,
+    /// Attempts made, the open one too.
+    made: u32,
+    /// Those that ended by the idle-connection race: they use up no attempt and exclude no peer.
+    races: u32,
+    state: Stage,
+    /// The cause of the last failure, or of a pick that was refused.
+    last: Cause,
+    refused: bool,
+    /// The open attempt was judged at its head, and is on its way to the client.
+    delivering: bool,
+    /// What an upstream answered with last.
+    received_status: u16,
+    policy: PackedPolicy,
+    /// Slots that have been tried, in order: compared with on every pick, so kept together.
+    tried: [u32; MOST],
+    record: [Attempt; MOST],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Stage {
+    /// Between attempts.
+    Idle,
+    /// An attempt is open.
+    Open,
+    /// Nothing more may be picked.
+    Ended,
+}
+
+/// A pick.
+#[derive(Clone, Copy, Debug)]
+pub struct Picked {
+    /// The peer.
+    pub peer: PeerHandle,
+    /// From 1.
+    pub attempt: u32,
+    /// TIDEGATE_PICK_* bits.
+    pub flags: u32,
+}
+
+const NOT_REPLAYABLE: u32 = 1;
+const RETRY_SAFE: u32 = 2;
+const NO_RETRY: u32 = 4;
+
+impl Request {
+    /// Begins a request.
+    #[inline]
+    pub fn start(
+        worker: &Worker,
+        upstream: u32,
+        method: Method,
+        flags: u32,
+        max_attempts: u32,
+        deadline: u64,
+        now: u64,
+    ) -> Result<Request, Error> {
+        worker.check()?;
+        if flags & !(NOT_REPLAYABLE | RETRY_SAFE | NO_RETRY) != 0 {
+            return Err(Error::invalid(format!("flags is {flags:#x}: not TIDEGATE_REQUEST_* bits")));
+        }
+        let id = UpstreamId::new(upstream).filter(|&id| worker.table.has_upstream(id));
+        let Some(id) = id else { return Err(Error::of(TIDEGATE_ERR_NOT_FOUND)) };
+        let policy = worker.table.packed_policy(id);
+        let limit = worker.table.deadline_ns(id);
+        if let Some(count) = worker.request_word(id) {
+            table::count_request(count, worker.writers);
+        }
+        Ok(Request {
+            worker,
+            upstream: id,
+            method,
+            flags,
+            max_attempts: if max_attempts == 0 { policy.max_attempts() } else { max_attempts.min(MOST_ATTEMPTS) },
+            deadline: if deadline == 0 && limit != 0 { now.saturating_add(limit) } else { deadline },
+            began: now,
+            made: 0,
+            races: 0,
+            state: Stage::Idle,
+            last: Cause::NONE,
+            refused: false,
+            delivering: false,
+            received_status: 0,
+            policy,
+            tried: [u32::MAX; MOST],
+            record: [Attempt::NONE; MOST],
+        })
+    }
+
+    /// Picks a peer for the next attempt. `None`: none may be tried.
+    #[inline]
+    pub fn pick(&mut self, now: u64) -> Result<Option<Picked>, Error> {
+        let worker = self.worker();
+        worker.check()?;
+        if self.state == Stage::Open {
+            return Err(Error::of(TIDEGATE_ERR_STATE));
+        }
+        if self.made as usize >= MOST || self.state == Stage::Ended {
+            return Ok(self.refuse(Refusal::NoneEligible));
+        }
+        let choice = match self.choose(worker, now) {
+            Ok(choice) => choice,
+            Err(refusal) => return Ok(self.refuse(refusal)),
+        };
+        let index = self.made as usize;
+        self.made += 1;
+        self.state = Stage::Open;
+        self.refused = false;
+        self.delivering = false;
+        self.began = now;
+        self.tried[index] = choice.peer.slot();
+        self.record[index] = Attempt {
+            slot: choice.peer.slot(),
+            generation: choice.peer.generation(),
+            flags: choice.flags,
+            ..Attempt::NONE
+        };
+        Ok(Some(Picked { peer: choice.peer, attempt: self.made, flags: public_flags(choice.flags) }))
+    }
+
+    /// Chooses, counts in the lane, and makes sure that the peer is still the one that was meant.
+    #[inline]
+    fn choose(&self, worker: &Worker, now: u64) -> Result<Choice, Refusal> {
+        let table = &*worker.table;
+        let cursor = worker.cursor(self.upstream).ok_or(Refusal::NoneEligible)?;
+        let policy = self.policy;
+        for _ in 0..CHANGES_BORNE {
+            let snapshot = table.snapshot(self.upstream).ok_or(Refusal::NoneEligible)?;
+            let filter = Filter {
+                table,
+                upstream: self.upstream,
+                tried: self.excluded(),
+                may_try: self.may_be_repeated(),
+                random: &worker.random,
+                now,
+                panic: policy.panic_percent() != 0 && is_panicking(table, self.upstream),
+                counted: policy.selector() == table::Selector::LeastRequest,
+            };
+            let choice = self.choose_again_after_races(&filter, policy, &snapshot, cursor)?;
+            let cell = worker.lane_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
+            table::begin(cell, worker.writers);
+            // The count stands before the state is read again: see `table::lane`, Reuse of slots.
+            crate::sync::compiler_fence(Ordering::SeqCst);
+            if table.state(choice.peer).is_some()
+                && (table.is_current(self.upstream, &snapshot)
+                    || table.peer_upstream(choice.peer.slot()) == Some(self.upstream))
+            {
+                return Ok(choice);
+            }
+            table::end(cell, worker.writers);
+            filter.undo(choice);
+        }
+        Err(Refusal::NoneEligible)
+    }
+
+    /// A peer whose idle connection was closed may be tried again if no other is left.
+    #[inline]
+    fn choose_again_after_races(
+        &self,
+        filter: &Filter,
+        policy: PackedPolicy,
+        snapshot: &table::Snapshot,
+        cursor: &selector::Cursor,
+    ) -> Result<Choice, Refusal> {
+        match selector::select(filter, policy.selector(), snapshot, cursor) {
+            Err(refusal) if self.races > 0 => {
+                let mut failed = [u32::MAX; MOST];
+                for (to, attempt) in failed.iter_mut().zip(self.failed_attempts()) {
+                    *to = attempt.slot;
+                }
+                let filter = Filter { tried: &failed, ..*filter };
+                selector::select(&filter, policy.selector(), snapshot, cursor).map_err(|_| refusal)
+            }
+            chosen => chosen,
+        }
+    }
+
+    /// Judges the head of a response before anything goes to the client.
+    pub fn head(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        self.expect_open()?;
+        self.received_status = outcome.status;
+        let failing = self.failing_status(outcome);
+        if !failing {
+            self.delivering = true;
+            return Ok(Decision::deliver(self));
+        }
+        match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
+            Ok(wait_ns) => {
+                let flags = self.charge(Cause::UPSTREAM_STATUS, now);
+                self.last = Cause::UPSTREAM_STATUS;
+                self.close(outcome, Cause::UPSTREAM_STATUS, Verdict::Retry, Why::None, now);
+                Ok(Decision {
+                    verdict: Verdict::Retry,
+                    wait_ns,
+                    flags,
+                    cause: Cause::UPSTREAM_STATUS,
+                    ..Decision::deliver(self)
+                })
+            }
+            Err(why) => {
+                self.delivering = true;
+                Ok(Decision { reason: why, cause: Cause::UPSTREAM_STATUS, ..Decision::deliver(self) })
+            }
+        }
+    }
+
+    /// Closes the open attempt and decides.
+    #[inline]
+    pub fn report(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        self.expect_open()?;
+        if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
+            self.evidence(now).success();
+            self.received_status = outcome.status;
+            self.close(outcome, Cause::NONE, Verdict::Deliver, Why::None, now);
+            self.state = Stage::Ended;
+            return Ok(Decision::deliver(self));
+        }
+        self.report_failure(outcome, now)
+    }
+
+    #[cold]
+    fn report_failure(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        let cause = if outcome.cause == Cause::NONE { Cause::UPSTREAM_STATUS } else { outcome.cause };
+        self.received_status = outcome.status;
+        if cause == Cause::CLIENT_CLOSED {
+            self.end(now);
+            return Ok(Decision { cause, reason: Why::Hopeless, verdict: Verdict::Abort, ..Decision::deliver(self) });
+        }
+        if cause == Cause::UPSTREAM_STATUS && self.delivering {
+            // Judged at the head, could not be retried, and has been passed on whole.
+            let flags = self.charge(cause, now);
+            self.close(outcome, cause, Verdict::Deliver, Why::None, now);
+            self.state = Stage::Ended;
+            return Ok(Decision { cause, flags, ..Decision::deliver(self) });
+        }
+        let flags = self.charge(cause, now);
+        if cause == Cause::CONNECTION_REUSED_CLOSED {
+            self.races += 1;
+        }
+        self.last = cause;
+        // The attempt itself is no longer in the way of a retry.
+        self.state = Stage::Idle;
+        let (verdict, why, wait_ns) = match decide::retry(self, outcome, cause, now) {
+            Ok(wait_ns) => (Verdict::Retry, Why::None, wait_ns),
+            Err(Why::Delivered) => (Verdict::Abort, Why::Delivered, 0),
+            Err(why) if cause == Cause::UPSTREAM_STATUS => (Verdict::Deliver, why, 0),
+            Err(why) => (Verdict::Answer, why, 0),
+        };
+        self.close(outcome, cause, verdict, why, now);
+        let mut decision = Decision { verdict, reason: why, cause, wait_ns, flags, ..Decision::deliver(self) };
+        if verdict != Verdict::Retry {
+            self.state = Stage::Ended;
+        }
+        if verdict == Verdict::Answer {
+            decision.cause = answer::cause(self, cause);
+            decision.status = decision.cause.properties().status;
+            decision.retry_after_s = answer::retry_after_s(self, decision.cause, now);
+            self.last = decision.cause;
+        }
+        Ok(decision)
+    }
+
+    /// Ends the request; an open attempt is charged to nobody.
+    pub fn end(&mut self, now: u64) {
+        if self.state == Stage::Open {
+            self.evidence(now).nothing();
+            self.release();
+            if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
+                attempt.cause = Cause::CLIENT_CLOSED;
+                attempt.verdict = Verdict::Abort as u8;
+                attempt.set_length(now.saturating_sub(self.began));
+            }
+        }
+        self.state = Stage::Ended;
+    }
+
+    /// What to tell the client; counts it.
+    pub fn answer(&mut self, now: u64) -> Result<Told, Error> {
+        let cause = self.last;
+        let status = u32::from(cause.properties().status);
+        if self.state == Stage::Open || status == 0 {
+            return Err(Error::of(TIDEGATE_ERR_STATE));
+        }
+        if self.refused || cause == Cause::NO_ELIGIBLE_PEER {
+            // Failed attempts have been counted by their own causes.
+            self.table().count_upstream(self.upstream, cause);
+        }
+        let retry_after_s = answer::retry_after_s(self, cause, now);
+        Ok(Told { status, cause, retry_after_s, received_status: u32::from(self.received_status) })
+    }
+
+    /// The attempts as one line of text.
+    pub fn describe(&self) -> String {
+        record::describe(self)
+    }
+
+    #[cold]
+    fn refuse(&mut self, refusal: Refusal) -> Option<Picked> {
+        self.last = answer::cause_of_refusal(self, refusal);
+        self.refused = self.made == 0;
+        self.state = Stage::Ended;
+        None
+    }
+
+    fn charge(&self, cause: Cause, now: u64) -> u32 {
+        let evidence = self.evidence(now);
+        let charged = cause.properties().charges_peer;
+        self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
+        if !charged {
+            evidence.nothing();
+            return 0;
+        }
+        Decision::CHARGED | if evidence.failure(cause) { Decision::EJECTED } else { 0 }
+    }
+
+    #[inline]
+    fn close(&mut self, outcome: &Outcome, cause: Cause, verdict: Verdict, why: Why, now: u64) {
+        self.release();
+        let began = self.began;
+        if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
+            attempt.cause = cause;
+            attempt.status = outcome.status;
+            attempt.verdict = verdict as u8;
+            attempt.why = why as u8;
+            attempt.set_length(if outcome.total_ns == 0 { now.saturating_sub(began) } else { outcome.total_ns });
+        }
+        if self.state == Stage::Open {
+            self.state = Stage::Idle;
+        }
+    }
+
+    /// Takes the open attempt off the in-flight counts: the lane first, so that the aggregate is never below it.
+    #[inline]
+    fn release(&self) {
+        let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
+        if let Some(cell) = worker.lane_word(attempt.slot) {
+            table::end(cell, worker.writers);
+        }
+        if attempt.flags & Choice::COUNTED != 0
+            && let Some(aggregate) = worker.table.aggregate(attempt.slot)
+        {
+            let before = aggregate.fetch_sub(1, Ordering::Relaxed);
+            if before == 0 {
+                // A scrub had taken it off already.
+                aggregate.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[inline]
+    fn evidence(&self, now: u64) -> Evidence<'_> {
+        let attempt = self.current().unwrap_or(&Attempt::NONE);
+        let role = match attempt.flags & (Choice::TRIAL | Choice::LAST_RESORT) {
+            0 => Role::Ordinary,
+            Choice::TRIAL => Role::Trial,
+            _ => Role::LastResort,
+        };
+        Evidence {
+            table: self.table(),
+            upstream: self.upstream,
+            peer: PeerHandle::new(attempt.slot, attempt.generation),
+            role,
+            policy: self.policy,
+            now,
+            random: &self.worker().random,
+        }
+    }
+
+    #[inline]
+    fn expect_open(&self) -> Result<(), Error> {
+        self.worker().check()?;
+        if self.state == Stage::Open { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_STATE)) }
+    }
+
+    /// 421 and 425 ask for another attempt, whatever the operator counts as failures.
+    #[inline]
+    fn failing_status(&self, outcome: &Outcome) -> bool {
+        outcome.status >= 400
+            && (self.policy.is_failure(outcome.status) || matches!(outcome.status, 421 | 425) && !self.delivering)
+    }
+
+    #[inline]
+    fn current(&self) -> Option<&Attempt> {
+        self.record.get((self.made as usize).wrapping_sub(1))
+    }
+
+    fn excluded(&self) -> &[u32] {
+        self.tried.get(..self.made as usize).unwrap_or(&self.tried)
+    }
+
+    fn failed_attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.record().iter().filter(|a| a.cause != Cause::CONNECTION_REUSED_CLOSED)
+    }
+
+    pub(super) fn record(&self) -> &[Attempt] {
+        self.record.get(..self.made as usize).unwrap_or(&[])
+    }
+
+    pub(super) fn refused(&self) -> Option<Cause> {
+        self.refused.then_some(self.last)
+    }
+
+    pub(super) fn last_cause(&self) -> Cause {
+        self.last
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.made
+    }
+
+    pub(super) fn upstream(&self) -> UpstreamId {
+        self.upstream
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.worker().table
+    }
+
+    pub(super) fn random(&self) -> &Random {
+        &self.worker().random
+    }
+
+    pub(super) fn forbids_retry(&self) -> bool {
+        self.flags & NO_RETRY != 0
+    }
+
+    pub(super) fn is_replayable(&self) -> bool {
+        self.flags & NOT_REPLAYABLE == 0
+    }
+
+    /// Whether the request may reach a second peer after it may have been processed by a first.
+    #[inline]
+    pub(super) fn may_be_repeated(&self) -> bool {
+        (self.method.is_idempotent() || self.flags & RETRY_SAFE != 0) && self.flags & (NO_RETRY | NOT_REPLAYABLE) == 0
+    }
+
+    pub(super) fn is_past_deadline(&self, now: u64) -> bool {
+        self.deadline != 0 && now >= self.deadline
+    }
+
+    pub(super) fn has_attempts_left(&self) -> bool {
+        let counted = self.made - self.races.min(self.made);
+        (self.made as usize) < MOST && (self.max_attempts == 0 || counted < self.max_attempts)
+    }
+
+    /// Whether a pick would find a peer. Ends at the first that would do.
+    pub(super) fn has_candidate(&self, now: u64) -> bool {
+        let table = self.table();
+        let Some(snapshot) = table.snapshot(self.upstream) else { return false };
+        let untried = |slot: u32| !self.failed_attempts().any(|attempt| attempt.slot == slot);
+        let could = |slot: u32| {
+            let state = table.state_word(slot).map_or(0, |w| w.load(Ordering::Acquire));
+            table::State::from_bits(state).is_eligible()
+                || self.may_be_repeated() && health::has_trial(table, slot, now)
+                || health::has_last_resort(table, slot, now)
+        };
+        snapshot.members().any(|entry| untried(entry.slot()) && could(entry.slot()))
+    }
+
+    #[inline]
+    #[allow(unsafe_code)]
+    fn worker(&self) -> &Worker {
+        // SAFETY: `start` took it from a reference, and the ABI asks that the worker outlive its requests.
+        unsafe { &*self.worker }
+    }
+}
+
+#[cold]
+fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
+    table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) != 0)
+}
+
+fn public_flags(flags: u8) -> u32 {
+    let of = |bit: u8, public: u32| if flags & bit != 0 { public } else { 0 };
+    of(Choice::TRIAL | Choice::LAST_RESORT, 1) | of(Choice::PANIC, 2) | of(Choice::BACKUP, 4)
+}
+
+/// How often a pick starts anew when the membership changes under it.
+const CHANGES_BORNE: u32 = 4;

@@ -1,0 +1,144 @@
+//! A worker: one process or thread that serves requests, its lane, its places in the cycles, its random numbers.
+
+use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_SYSTEM};
+use crate::random::{Random, mix};
+use crate::selector::Cursor;
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::{Lane, Table, UpstreamId, Writers};
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+
+/// A place in a table. Freed by `drop`, which leaves the lane unless this is another process than the one that joined.
+pub struct Worker {
+    pub(crate) table: Arc<Table>,
+    lane: Lane,
+    pub(crate) writers: Writers,
+    present: Presence,
+    /// One an upstream.
+    cursors: Box<[Cursor]>,
+    /// Written by every pick: kept off the lines that other threads of a shared worker read.
+    pub(crate) random: CachePadded<Random>,
+}
+
+/// At most this long after the last round the next one is due.
+const TICK_NS: u64 = 500_000_000;
+
+impl Worker {
+    /// Takes a lane.
+    pub fn join(table: Arc<Table>, shared: bool, seed: u64, now: u64) -> Result<Box<Worker>, Error> {
+        let present = Presence::new()?;
+        // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
+        table.reclaim(now);
+        let lane = table.join()?;
+        let own = mix(now ^ u64::from(std::process::id()).rotate_left(32)) ^ mix(u64::from(lane.index()) + 1);
+        let random = Random::new(if seed == 0 { own } else { seed });
+        let cursors = (0..table.capacity().upstreams).map(|_| Cursor::at_random(&random)).collect();
+        let writers = if shared { Writers::Many } else { Writers::One };
+        Ok(Box::new(Worker { table, lane, writers, present, cursors, random: CachePadded::new(random) }))
+    }
+
+    /// Does what falls due, once over all workers.
+    pub fn tick(&self, now: u64) -> Result<(), Error> {
+        self.check()?;
+        let word = self.table.tick_word();
+        let last = word.load(Ordering::Relaxed);
+        if now.abs_diff(last) < TICK_NS
+            || word.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return Ok(());
+        }
+        self.table.reclaim(now);
+        self.table.scrub();
+        Ok(())
+    }
+
+    /// Its lane's number.
+    pub fn lane_index(&self) -> u32 {
+        self.lane.index()
+    }
+
+    /// Whether this is still the process that joined. One load: no system call on the request path.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.present.is_here() { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_FORKED)) }
+    }
+
+    #[inline]
+    pub(crate) fn cursor(&self, id: UpstreamId) -> Option<&Cursor> {
+        self.cursors.get(id.index())
+    }
+
+    /// The word that counts this worker's attempts on a peer.
+    #[inline]
+    pub(crate) fn lane_word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.table.lane_words(self.lane).get(slot as usize)
+    }
+
+    /// The word that counts this worker's requests to an upstream.
+    #[inline]
+    pub(crate) fn request_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.table.request_words(self.lane).get(id.index())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.present.is_here() && self.table.holds(self.lane) {
+            self.table.leave(self.lane);
+        }
+    }
+}
+
+/// A page that the kernel zeroes in a forked child: tells a child from the process that joined without asking for the
+/// process id, which costs a system call.
+struct Presence {
+    page: *mut AtomicU64,
+}
+
+const PAGE: usize = 4096;
+
+#[allow(unsafe_code)]
+mod presence {
+    use super::*;
+
+    // SAFETY: the page is only read after `new`, through an atomic.
+    unsafe impl Send for Presence {}
+    // SAFETY: as above.
+    unsafe impl Sync for Presence {}
+
+    impl Presence {
+        pub(super) fn new() -> Result<Presence, Error> {
+            // SAFETY: a fresh private mapping; results are checked; the word lies at its start.
+            unsafe {
+                let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+                let page = libc::mmap(std::ptr::null_mut(), PAGE, access, flags, -1, 0);
+                let failed = |what: &str| {
+                    let error = std::io::Error::last_os_error();
+                    Error::new(TIDEGATE_ERR_SYSTEM, format!("{what}: {error}"))
+                };
+                if page == libc::MAP_FAILED {
+                    return Err(failed("mapping a page"));
+                }
+                let presence = Presence { page: page.cast() };
+                if libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) != 0 {
+                    return Err(failed("madvise(MADV_WIPEONFORK), which needs Linux 4.14"));
+                }
+                (*presence.page).store(1, Ordering::Relaxed);
+                Ok(presence)
+            }
+        }
+
+        #[inline]
+        pub(super) fn is_here(&self) -> bool {
+            // SAFETY: the page is mapped for as long as we live.
+            unsafe { (*self.page).load(Ordering::Relaxed) == 1 }
+        }
+    }
+
+    impl Drop for Presence {
+        fn drop(&mut self) {
+            // SAFETY: it is our mapping, and nobody reads it after us.
+            unsafe { libc::munmap(self.page.cast(), PAGE) };
+        }
+    }
+}

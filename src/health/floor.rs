@@ -1,0 +1,85 @@
+//! The capacity floor: the last usable peer of an upstream is never ejected.
+//!
+//! Usable is a peer that is eligible and not itself failing (its streak is below the threshold). Two workers could each
+//! see the other's victim as the one that remains, so an ejection first reserves the right to it: one word an upstream
+//! names the peer that is being ejected and since when, taken by CAS before the count and freed after the transition.
+//! A second ejection meanwhile does not wait: it is put off until the peer's next failure. A reservation whose owner
+//! died is void after a second. An owner that slept longer than that looks again after its transition and takes it back
+//! if nobody usable is left.
+
+use super::Evidence;
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::{Health, State, Table, UpstreamId};
+
+const VOID_AFTER_MS: u64 = 1000;
+const TIME_BITS: u32 = 40;
+
+/// The right to eject one peer.
+pub(super) struct Reservation<'a> {
+    word: &'a AtomicU64,
+    mine: u64,
+}
+
+/// Reserves the right to eject the peer of `evidence`, if somebody usable remains.
+pub(super) fn reserve<'a>(evidence: &Evidence<'a>, threshold: u32) -> Option<Reservation<'a>> {
+    let word = evidence.table.ejecting_word(evidence.upstream)?;
+    let now_ms = evidence.now / 1_000_000 & ((1 << TIME_BITS) - 1);
+    let held = word.load(Ordering::Acquire);
+    if held != 0 && now_ms.abs_diff(held & ((1 << TIME_BITS) - 1)) < VOID_AFTER_MS {
+        return None;
+    }
+    let slot = evidence.peer.slot();
+    let mine = (u64::from(slot) + 1) << TIME_BITS | now_ms;
+    word.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+    let reservation = Reservation { word, mine };
+    if has_usable_peer(evidence.table, evidence.upstream, threshold, |other| other == slot) {
+        Some(reservation)
+    } else {
+        reservation.release();
+        None
+    }
+}
+
+impl Reservation<'_> {
+    fn release(&self) {
+        let _ = self.word.compare_exchange(self.mine, 0, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// Frees it after the transition; `ejected` is what the peer's state was, where there was one.
+    pub fn settle(self, evidence: &Evidence, ejected: Option<State>) {
+        if let Some(before) = ejected
+            && self.word.load(Ordering::Acquire) != self.mine
+            && !has_usable_peer(evidence.table, evidence.upstream, evidence.policy.eject_failures(), |_| false)
+            && let Some(state) = evidence.current()
+            && state.health() == Health::Ejected
+        {
+            evidence.change(state, before);
+        }
+        self.release();
+    }
+}
+
+/// Whether any member but those `without` can take traffic and is not itself failing. Linear, but it ends at the first.
+pub(super) fn has_usable_peer(
+    table: &Table,
+    upstream: UpstreamId,
+    threshold: u32,
+    without: impl Fn(u32) -> bool,
+) -> bool {
+    let usable = |slot: u32| {
+        let state = State::from_bits(table.state_word(slot).map_or(0, |w| w.load(Ordering::Acquire)));
+        !without(slot) && state.is_eligible() && state.streak() < threshold
+    };
+    table.snapshot(upstream).is_some_and(|snapshot| snapshot.members().any(|entry| usable(entry.slot())))
+}
+
+/// Decides anew whether the panic policy applies. Called after every transition, so that a pick need not count.
+pub(super) fn update_panic(table: &Table, upstream: UpstreamId) {
+    let percent = table.packed_policy(upstream).panic_percent() as usize;
+    let (Some(word), Some(snapshot)) = (table.panic_word(upstream), table.snapshot(upstream)) else { return };
+    let eligible = snapshot.members().filter(|entry| {
+        State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire))).is_eligible()
+    });
+    let panic = percent != 0 && eligible.count() * 100 < percent * snapshot.len();
+    word.store(u64::from(panic), Ordering::Relaxed);
+}

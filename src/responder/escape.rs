@@ -1,0 +1,169 @@
+//! Foreign text (an upstream's name, a request's id) into JSON, HTML and plain text.
+//!
+//! Text that needs nothing is recognised sixteen bytes at a time and copied as it is. Anything else goes character by
+//! character; bytes that are not UTF-8 become U+FFFD, so a body is valid UTF-8 whatever came in. JSON keeps control
+//! characters as escapes (RFC 8259, section 7); HTML and plain text, which can't hold them, show U+FFFD.
+//! A byte never becomes more than [`LARGEST`] bytes. Cost: about one instruction a plain byte.
+
+use super::writer::Writer;
+
+/// The most that one byte grows to (`\u001f`).
+pub(super) const LARGEST: usize = 6;
+
+const REPLACEMENT: &str = "\u{fffd}";
+
+/// Into a JSON string, without its quotes.
+#[inline(always)]
+pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, *b"\"\\") {
+        return w.put_short(text);
+    }
+    by_character(w, text, |w, c| match c {
+        '"' => w.put(br#"\""#),
+        '\\' => w.put(br"\\"),
+        '\n' => w.put(br"\n"),
+        '\r' => w.put(br"\r"),
+        '\t' => w.put(br"\t"),
+        '\0'..='\x1f' => {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            let n = c as usize;
+            w.put(&[b'\\', b'u', b'0', b'0', HEX[n >> 4], HEX[n & 15]]);
+        }
+        _ => put_char(w, c),
+    });
+}
+
+/// Into HTML, between tags or in a quoted attribute.
+#[inline]
+pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, *b"&<>\"'") {
+        return w.put_short(text);
+    }
+    by_character(w, text, |w, c| match c {
+        '&' => w.put(b"&amp;"),
+        '<' => w.put(b"&lt;"),
+        '>' => w.put(b"&gt;"),
+        '"' => w.put(b"&#34;"),
+        '\'' => w.put(b"&#39;"),
+        c if c.is_control() => w.put(REPLACEMENT.as_bytes()),
+        c => put_char(w, c),
+    });
+}
+
+/// Into a line of plain text: it stays one line, and a terminal is told nothing.
+#[inline]
+pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
+    if is_plain(text, []) {
+        return w.put_short(text);
+    }
+    by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
+}
+
+#[inline(always)]
+fn by_character(w: &mut Writer<'_>, text: &[u8], put: impl Fn(&mut Writer<'_>, char)) {
+    w.lend(|w| walk(w, text, put));
+}
+
+#[cold]
+#[inline(never)]
+fn walk(w: &mut Writer<'_>, text: &[u8], put: impl Fn(&mut Writer<'_>, char)) {
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            put(w, c);
+        }
+        if !chunk.invalid().is_empty() {
+            w.put(REPLACEMENT.as_bytes());
+        }
+    }
+}
+
+fn put_char(w: &mut Writer<'_>, c: char) {
+    w.put(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Whether all of `text` is printable ASCII with none of `special`.
+///
+/// Blocks of a fixed size without an early exit become vector instructions. The last block overlaps the one before it,
+/// so that no remainder is left to go through byte by byte.
+#[inline(always)]
+fn is_plain<const N: usize>(text: &[u8], special: [u8; N]) -> bool {
+    if let Some(tail) = text.last_chunk::<16>() {
+        let mut odd = is_odd(tail, special);
+        for block in text.chunks_exact(16) {
+            odd |= block.first_chunk::<16>().map_or(1, |block| is_odd(block, special));
+        }
+        odd == 0
+    } else if let (Some(start), Some(tail)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        is_odd(start, special) | is_odd(tail, special) == 0
+    } else {
+        text.iter().fold(0, |odd, &b| odd | is_odd(&[b], special)) == 0
+    }
+}
+
+/// 0 if each byte of a block is printable ASCII and none is special.
+#[inline(always)]
+fn is_odd<const N: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8; N]) -> u8 {
+    block.iter().fold(0, |odd, &b| {
+        let class = u8::from(!(b' '..=b'~').contains(&b));
+        special.iter().fold(odd | class, |odd, &s| odd | u8::from(b == s))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(f: impl Fn(&mut Writer<'_>, &[u8]), text: &[u8]) -> String {
+        let mut buf = vec![0; text.len() * LARGEST];
+        let mut w = Writer::new(&mut buf);
+        f(&mut w, text);
+        let len = w.len();
+        assert!(len <= buf.len(), "a byte grew to more than {LARGEST}");
+        String::from_utf8(buf[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_seen() {
+        fn check<const N: usize>(special: [u8; N]) {
+            for len in 1..36 {
+                for at in 0..len {
+                    for b in 0..=255u8 {
+                        let mut text = vec![b'a'; len];
+                        text[at] = b;
+                        let slow = (0x20..0x7f).contains(&b) && !special.contains(&b);
+                        assert_eq!(is_plain(&text, special), slow, "{b} at {at} of {len}");
+                    }
+                }
+            }
+        }
+        check([]);
+        check(*b"\"\\");
+        check(*b"&<>\"'");
+    }
+
+    #[test]
+    fn plain_text_stays() {
+        for f in [json, html, plain] {
+            assert_eq!(run(f, b""), "");
+            assert_eq!(run(f, b"orders-service_1.eu/a:b"), "orders-service_1.eu/a:b");
+            assert_eq!(run(f, "Gr\u{fc}\u{df}e \u{1f30a}".as_bytes()), "Gr\u{fc}\u{df}e \u{1f30a}");
+        }
+    }
+
+    #[test]
+    fn what_would_break_the_structure_is_escaped() {
+        assert_eq!(run(json, b"a\"b\\c\n\r\t\0\x1f"), r#"a\"b\\c\n\r\t\u0000\u001f"#);
+        assert_eq!(run(html, b"<a href=\"x\" & 'y'>"), "&lt;a href=&#34;x&#34; &amp; &#39;y&#39;&gt;");
+        assert_eq!(run(html, b"a\r\nb"), "a\u{fffd}\u{fffd}b");
+        assert_eq!(run(plain, b"a\r\nb\x1b[31m<"), "a\u{fffd}\u{fffd}b\u{fffd}[31m<");
+        assert_eq!(run(plain, "\u{9b}31m".as_bytes()), "\u{fffd}31m");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced() {
+        for f in [json, html, plain] {
+            assert_eq!(run(f, b"a\xffb\xe2\x82"), "a\u{fffd}b\u{fffd}");
+            assert_eq!(run(f, b"\xed\xa0\x80"), "\u{fffd}\u{fffd}\u{fffd}");
+        }
+    }
+}

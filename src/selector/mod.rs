@@ -1,0 +1,258 @@
+//! Which peer: one file an algorithm, and the filters that compose with every one of them.
+//!
+//! A selector proposes entries of a snapshot; [`Filter`] says whether a peer may be taken (untried, eligible, below its
+//! limit, or due for a trial) and takes it. Tiers are walked here: backups only where no primary can be taken, then, as
+//! a last resort, peers that are out only because they failed. Nothing of HTTP is known here; the retry-safety of a
+//! request arrives as one bit.
+//!
+//! Cost: O(1) expected at any number of peers while a tenth of them is eligible; a scan of the members below that,
+//! bounded by their number.
+
+pub(crate) mod least_request;
+pub(crate) mod round_robin;
+
+use crate::health;
+use crate::random::Random;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::table::{Entry, PeerHandle, Selector, Snapshot, State, Table, Tier, UpstreamId};
+
+/// A worker's places in the cycles of one upstream. Each worker starts at random, or all would start on one peer.
+pub(crate) struct Cursor {
+    turn: AtomicU32,
+    spill: AtomicU32,
+}
+
+impl Cursor {
+    pub fn at_random(random: &Random) -> Cursor {
+        // The top bit marks a place not yet brought within a cycle: see `step`.
+        let start = || AtomicU32::new(random.next() as u32 | UNPLACED);
+        Cursor { turn: start(), spill: start() }
+    }
+}
+
+const UNPLACED: u32 = 1 << 31;
+
+/// The next place in a cycle of `len` (not 0).
+#[inline]
+fn step(place: &AtomicU32, len: usize) -> usize {
+    let next = place.load(Ordering::Relaxed) as usize + 1;
+    let next = if next < len { next } else { wrap(next, len) };
+    place.store(next as u32, Ordering::Relaxed);
+    next
+}
+
+#[cold]
+fn wrap(next: usize, len: usize) -> usize {
+    if next & UNPLACED as usize == 0 { 0 } else { ((next & 0x7fff_ffff) * len) >> 31 }
+}
+
+/// What was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub peer: PeerHandle,
+    /// Bits of `Choice::*`.
+    pub flags: u8,
+}
+
+impl Choice {
+    /// A trial of a half-open peer.
+    pub const TRIAL: u8 = 1;
+    /// Health was ignored, by policy.
+    pub const PANIC: u8 = 2;
+    /// A backup.
+    pub const BACKUP: u8 = 4;
+    /// The aggregate was raised and must be lowered.
+    pub const COUNTED: u8 = 8;
+    /// A peer that is out was tried because nothing else was left.
+    pub const LAST_RESORT: u8 = 16;
+}
+
+/// Why nothing could be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// Every peer that is eligible and untried is at its limit.
+    AtLimit,
+    /// None is eligible and untried.
+    NoneEligible,
+}
+
+/// What a request allows, and what it brings.
+pub(crate) struct Filter<'a> {
+    pub table: &'a Table,
+    pub upstream: UpstreamId,
+    /// Slots that this request has tried.
+    pub tried: &'a [u32],
+    /// Whether the request may be a trial: it can be repeated if the trial fails.
+    pub may_try: bool,
+    pub random: &'a Random,
+    pub now: u64,
+    /// Health is ignored.
+    pub panic: bool,
+    /// The selector needs the aggregates.
+    pub counted: bool,
+}
+
+impl<'a> Filter<'a> {
+    /// Whether the peer may be taken just so. Reads one word.
+    #[inline]
+    pub fn admits(&self, entry: Entry) -> Option<State> {
+        let state = State::from_bits(self.table.state_word(entry.slot())?.load(Ordering::Acquire));
+        let fit = state.is_eligible() || self.panic && state.is_admitted_in_panic();
+        (fit && !self.tried.contains(&entry.slot())).then_some(state)
+    }
+
+    /// Takes a peer that is admitted, unless it is at its limit.
+    #[inline]
+    pub fn take(&self, entry: Entry, state: State) -> Result<Choice, Refusal> {
+        let mut flags = if entry.is_backup() { Choice::BACKUP } else { 0 };
+        if self.panic {
+            flags |= Choice::PANIC;
+        }
+        if self.counted || entry.is_limited() {
+            self.reserve(entry)?;
+            flags |= Choice::COUNTED;
+        }
+        Ok(Choice { peer: PeerHandle::new(entry.slot(), state.generation()), flags })
+    }
+
+    /// Takes a proposed peer if it is admitted, or due for a trial that this request may be.
+    #[inline]
+    pub fn propose(&self, entry: Entry) -> Result<Choice, Refusal> {
+        match self.admits(entry) {
+            Some(state) => self.take(entry, state),
+            None => self.attempt_trial(entry),
+        }
+    }
+
+    /// Requests in flight on a peer, for comparing.
+    #[inline]
+    pub fn in_flight(&self, entry: Entry) -> u32 {
+        self.table.aggregate(entry.slot()).map_or(0, |a| a.load(Ordering::Relaxed))
+    }
+
+    /// Raises the aggregate, not above the limit: exact over all processes.
+    #[inline]
+    fn reserve(&self, entry: Entry) -> Result<(), Refusal> {
+        let Some(aggregate) = self.table.aggregate(entry.slot()) else { return Err(Refusal::NoneEligible) };
+        if !entry.is_limited() {
+            aggregate.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let limit = self.table.peer_parameters(entry.slot()).limit;
+        let below = |n: u32| (limit == 0 || n < limit).then(|| n + 1);
+        aggregate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Refusal::AtLimit), |_| Ok(()))
+    }
+
+    #[cold]
+    fn attempt_trial(&self, entry: Entry) -> Result<Choice, Refusal> {
+        if !self.may_try || self.tried.contains(&entry.slot()) {
+            return Err(Refusal::NoneEligible);
+        }
+        match health::claim_trial(self.table, self.upstream, entry.slot(), self.now) {
+            Some(state) => self.take_exceptionally(entry, state, Choice::TRIAL),
+            None => Err(Refusal::NoneEligible),
+        }
+    }
+
+    fn take_exceptionally(&self, entry: Entry, state: State, flag: u8) -> Result<Choice, Refusal> {
+        let mut choice = self.take(entry, state)?;
+        choice.flags |= flag;
+        Ok(choice)
+    }
+
+    /// Gives back what taking reserved.
+    pub fn undo(&self, choice: Choice) {
+        if choice.flags & Choice::COUNTED != 0 {
+            self.table.lower_aggregate(choice.peer.slot(), 1);
+        }
+        if choice.flags & Choice::TRIAL != 0 {
+            health::release_trial(self.table, choice.peer);
+        }
+    }
+}
+
+/// Picks a peer of an upstream.
+#[inline]
+pub(crate) fn select(
+    filter: &Filter,
+    selector: Selector,
+    snapshot: &Snapshot,
+    cursor: &Cursor,
+) -> Result<Choice, Refusal> {
+    match from_tier(filter, selector, snapshot.primaries(), cursor) {
+        Ok(choice) => Ok(choice),
+        Err(refusal) => beyond_primaries(filter, selector, snapshot, cursor, refusal),
+    }
+}
+
+#[inline]
+fn from_tier(filter: &Filter, selector: Selector, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
+    match selector {
+        Selector::RoundRobin => round_robin::choose(filter, tier, cursor),
+        Selector::LeastRequest => least_request::choose(filter, tier, cursor),
+    }
+}
+
+/// Backups, and then peers that are out only because they failed, each at most ten times a second.
+#[cold]
+fn beyond_primaries(
+    filter: &Filter,
+    selector: Selector,
+    snapshot: &Snapshot,
+    cursor: &Cursor,
+    refusal: Refusal,
+) -> Result<Choice, Refusal> {
+    let backups = snapshot.backups();
+    let refusal = match from_tier(filter, selector, backups, cursor) {
+        Ok(choice) => return Ok(choice),
+        Err(Refusal::AtLimit) => Refusal::AtLimit,
+        Err(Refusal::NoneEligible) => refusal,
+    };
+    if refusal == Refusal::AtLimit {
+        return Err(refusal);
+    }
+    for tier in [snapshot.primaries(), backups] {
+        if let Some(choice) = scan(filter, tier.members, |entry| {
+            let untried = !filter.tried.contains(&entry.slot());
+            let state = untried.then(|| health::claim_last_resort(filter.table, entry.slot(), filter.now)).flatten()?;
+            filter.take_exceptionally(entry, state, Choice::LAST_RESORT).ok()
+        }) {
+            return Ok(choice);
+        }
+    }
+    Err(refusal)
+}
+
+/// The first member that `take` takes, from a random one on.
+fn scan<T>(filter: &Filter, members: &[AtomicU64], take: impl Fn(Entry) -> Option<T>) -> Option<T> {
+    let (before, after) = members.split_at_checked(filter.random.below(members.len()))?;
+    after.iter().chain(before).find_map(|word| take(Entry::load(word)))
+}
+
+/// The slow end of every selector: some weighted draws at random, then a look at every member. A limit met on the way
+/// is reported if nothing else is found.
+#[cold]
+fn search(filter: &Filter, tier: Tier) -> Result<Choice, Refusal> {
+    let mut refusal = Refusal::NoneEligible;
+    let mut attempt = |entry: Entry| match filter.propose(entry) {
+        Ok(choice) => Some(choice),
+        Err(why) => {
+            if why == Refusal::AtLimit {
+                refusal = why;
+            }
+            None
+        }
+    };
+    for _ in 0..DRAWS {
+        let Some(word) = tier.cycle.get(filter.random.below(tier.cycle.len())) else { break };
+        if let Some(choice) = attempt(Entry::load(word)) {
+            return Ok(choice);
+        }
+    }
+    let start = filter.random.below(tier.members.len());
+    let (before, after) = tier.members.split_at_checked(start).unwrap_or((&[], tier.members));
+    after.iter().chain(before).find_map(|word| attempt(Entry::load(word))).ok_or(refusal)
+}
+
+/// Draws before looking at every member: with a third of the peers eligible one in 650 picks gets that far.
+const DRAWS: usize = 16;

@@ -1,0 +1,36 @@
+//! Weighted smooth round robin in O(1): each worker walks the published cycle (see `table::schedule`), in which every
+//! peer stands as often as its weight says, evenly spread.
+//!
+//! Bound: among eligible peers a worker's picks are never a whole turn off a peer's share, for weights that fit the
+//! cycle; over W workers, never W turns. The turns of a peer that can't be taken go to a second walk of the same cycle,
+//! so that they are spread over all instead of falling to whoever stands next; if that meets another such peer, to
+//! weighted draws at random. Cost: three cache lines (upstream, cycle, state), no locked instruction.
+
+use super::{Choice, Cursor, Filter, Refusal, search, step};
+use crate::table::{Entry, Tier};
+
+#[inline]
+pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
+    if tier.cycle.is_empty() {
+        return Err(Refusal::NoneEligible);
+    }
+    let at = |place: usize| tier.cycle.get(place).map(Entry::load);
+    let mut proposed = at(step(&cursor.turn, tier.cycle.len()));
+    if let Some(entry) = proposed
+        && let Some(state) = filter.admits(entry)
+        && let Ok(choice) = filter.take(entry, state)
+    {
+        return Ok(choice);
+    }
+    for second in [false, true] {
+        if second {
+            proposed = at(step(&cursor.spill, tier.cycle.len()));
+        }
+        if let Some(entry) = proposed
+            && let Ok(choice) = filter.propose(entry)
+        {
+            return Ok(choice);
+        }
+    }
+    search(filter, tier)
+}

@@ -1,0 +1,54 @@
+//! Who may change the membership: one process at a time, by a word in the header that names it.
+//!
+//! Not a robust pthread mutex: glibc keeps a list of those through the memory that they lie in, and follows it when a
+//! process ends, so a damaged table would lead the host's exit astray. Here a dead owner is recognised by its identity
+//! (process id and start time) and succeeded by one CAS; what it left half done is done anew by whoever comes next,
+//! because every change starts from the slots themselves (see `membership`). Never taken on the request path.
+
+use super::layout::header;
+use super::{ProcessIdentity, Table};
+use crate::error::{Error, TIDEGATE_ERR_BUSY};
+use crate::sync::Ordering;
+use std::time::Duration;
+
+/// Tries before giving up, a millisecond apart.
+const TRIES: u32 = 1000;
+
+/// Held while the membership is changed.
+pub(super) struct Control<'a> {
+    table: &'a Table,
+    identity: ProcessIdentity,
+    /// Threads of this process: freed after the word, which it guards.
+    _turn: parking_lot::MutexGuard<'a, ()>,
+}
+
+impl Drop for Control<'_> {
+    fn drop(&mut self) {
+        let word = &self.table.region.header[header::CONTROL];
+        let _ = word.compare_exchange(self.identity.bits(), 0, Ordering::Release, Ordering::Relaxed);
+    }
+}
+
+impl Table {
+    /// Waits for its turn, a second at most.
+    pub(super) fn control(&self) -> Result<Control<'_>, Error> {
+        let busy = || Error::of(TIDEGATE_ERR_BUSY);
+        let turn = self.set_up.try_lock_for(Duration::from_secs(1)).ok_or_else(busy)?;
+        let identity = ProcessIdentity::current();
+        let word = &self.region.header[header::CONTROL];
+        for attempt in 0..TRIES {
+            // Acquire pairs with the Release of the owner before: its changes are seen.
+            match word.compare_exchange(0, identity.bits(), Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Ok(Control { table: self, identity, _turn: turn }),
+                Err(owner) if attempt % 64 == 0 && !ProcessIdentity::from_bits(owner).is_alive() => {
+                    if word.compare_exchange(owner, identity.bits(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                        return Ok(Control { table: self, identity, _turn: turn });
+                    }
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(busy())
+    }
+}

@@ -1,0 +1,187 @@
+//! Capacities, and where everything lies in the region. Offsets are computed from the capacities alone, so a header
+//! holds no offset that could lead astray.
+
+use crate::error::{Error, TIDEGATE_ERR_INVALID};
+
+/// "TIDEGATE", read as a little-endian word.
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
+/// Grows whenever the meaning of a word changes.
+pub(super) const LAYOUT_VERSION: u32 = 1;
+
+pub(super) const MAX_UPSTREAMS: u32 = 4096;
+pub(super) const MAX_PEERS: u32 = 65536;
+pub(super) const MAX_WORKERS: u32 = 1024;
+pub(super) const MAX_EVENTS: u32 = 65536;
+
+/// Words of the header, by position.
+pub(super) mod header {
+    pub(in crate::table) const MAGIC: usize = 0;
+    /// Layout version | feature bits << 32.
+    pub(in crate::table) const VERSION: usize = 1;
+    pub(in crate::table) const SIZE: usize = 2;
+    /// Upstreams | peers << 32.
+    pub(in crate::table) const CAPACITY: usize = 3;
+    /// Workers | events << 32.
+    pub(in crate::table) const CAPACITY_2: usize = 4;
+    pub(in crate::table) const EPOCH: usize = 5;
+    /// The process that changes the membership, 0: none.
+    pub(in crate::table) const CONTROL: usize = 6;
+    /// Words of the arena that are given out.
+    pub(in crate::table) const ARENA_USED: usize = 7;
+    /// Outcomes for peers that had been removed.
+    pub(in crate::table) const LATE_OUTCOMES: usize = 8;
+    /// When the last round of tick work began.
+    pub(in crate::table) const TICK: usize = 9;
+    /// Number of the newest event; on a line of its own, because every event writes it.
+    pub(in crate::table) const EVENT_HEAD: usize = 16;
+    /// Events not written because their slot was being written.
+    pub(in crate::table) const EVENTS_LOST: usize = 17;
+    pub(in crate::table) const WORDS: usize = 32;
+}
+
+/// Words of an upstream slot, by position. The first line is what a pick and a report read.
+pub(super) mod upstream {
+    /// Generation << 32 | arena offset of the published snapshot, 0: none.
+    pub(in crate::table) const SNAPSHOT: usize = 0;
+    /// The packed part of the policy.
+    pub(in crate::table) const POLICY: usize = 1;
+    pub(in crate::table) const DEADLINE: usize = 2;
+    pub(in crate::table) const BUDGET: usize = 3;
+    pub(in crate::table) const EJECT_BASE: usize = 4;
+    pub(in crate::table) const EJECT_MAX: usize = 5;
+    /// Parts per million | least per second << 32.
+    pub(in crate::table) const BUDGET_POLICY: usize = 6;
+    /// Whether so few peers are eligible that the panic policy applies.
+    pub(in crate::table) const PANIC: usize = 7;
+    pub(in crate::table) const BACKOFF_BASE: usize = 8;
+    pub(in crate::table) const BACKOFF_MAX: usize = 9;
+    /// The peer being ejected (slot + 1) and since when: see `health::floor`.
+    pub(in crate::table) const EJECTING: usize = 10;
+    /// Arena offset and words of the two snapshot buffers.
+    pub(in crate::table) const BUFFER_A: usize = 11;
+    pub(in crate::table) const BUFFER_B: usize = 12;
+    /// Length of the name; stored last when an upstream is made.
+    pub(in crate::table) const NAME_LEN: usize = 13;
+    pub(in crate::table) const NAME: usize = 14;
+    pub(in crate::table) const NAME_WORDS: usize = 8;
+    pub(in crate::table) const WORDS: usize = 32;
+}
+
+/// Words of a peer slot that only the control plane, reports of failures and status read.
+pub(super) mod peer {
+    /// Upstream + 1; 0: never used.
+    pub(in crate::table) const UPSTREAM: usize = 0;
+    /// Weight | priority << 16 | limit << 32.
+    pub(in crate::table) const PARAMETERS: usize = 1;
+    /// Attempts that were made before this peer got the slot.
+    pub(in crate::table) const PICKS_BASE: usize = 2;
+    pub(in crate::table) const FAILURES: usize = 3;
+    /// When it was last tried although its ejection had not ended.
+    pub(in crate::table) const LAST_RESORT: usize = 4;
+    /// Length of the address | length of the name << 32.
+    pub(in crate::table) const LENGTHS: usize = 5;
+    pub(in crate::table) const ADDRESS: usize = 6;
+    pub(in crate::table) const ADDRESS_WORDS: usize = 14;
+    pub(in crate::table) const NAME: usize = 20;
+    pub(in crate::table) const NAME_WORDS: usize = 8;
+    pub(in crate::table) const WORDS: usize = 32;
+}
+
+/// Counters kept by cause; more than there are causes, so that new ones need no new layout.
+pub(super) const CAUSES: usize = 48;
+/// Words of an event.
+pub(super) const EVENT_WORDS: usize = 8;
+/// Words of a lease: a line, so that joining disturbs nobody.
+pub(super) const LEASE_WORDS: usize = 8;
+
+/// Capacities of a table, within their bounds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Most upstreams.
+    pub upstreams: u32,
+    /// Most peers.
+    pub peers: u32,
+    /// Most workers.
+    pub workers: u32,
+    /// Events kept, a power of two.
+    pub events: u32,
+}
+
+impl Capacity {
+    /// Checks them; 0 is a default.
+    pub fn new(upstreams: u32, peers: u32, workers: u32, events: u32) -> Result<Capacity, Error> {
+        let within = |what: &str, value: u32, default: u32, most: u32| match value {
+            0 => Ok(default),
+            n if n <= most => Ok(n),
+            n => Err(Error::new(TIDEGATE_ERR_INVALID, format!("{what} is {n}: at most {most}"))),
+        };
+        let capacity = Capacity {
+            upstreams: within("max_upstreams", upstreams, 64, MAX_UPSTREAMS)?,
+            peers: within("max_peers", peers, 1024, MAX_PEERS)?,
+            workers: within("max_workers", workers, 64, MAX_WORKERS)?,
+            events: within("events", events, 1024, MAX_EVENTS)?,
+        };
+        if !capacity.events.is_power_of_two() {
+            return Err(Error::invalid(format!("events is {events}: must be a power of two")));
+        }
+        Ok(capacity)
+    }
+}
+
+/// Sections of the region: (offset, length), both in words of 8 bytes; every section starts on a line of 64 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub leases: (usize, usize),
+    pub upstreams: (usize, usize),
+    pub upstream_causes: (usize, usize),
+    pub states: (usize, usize),
+    /// Aggregates: two `u32` a word.
+    pub aggregates: (usize, usize),
+    pub lanes: (usize, usize),
+    pub lane_row: usize,
+    pub requests: (usize, usize),
+    pub requests_row: usize,
+    pub peers: (usize, usize),
+    /// Two `u32` a word.
+    pub peer_causes: (usize, usize),
+    pub events: (usize, usize),
+    pub arena: (usize, usize),
+    /// In bytes.
+    pub size: usize,
+}
+
+impl Layout {
+    pub fn of(c: &Capacity) -> Result<Layout, Error> {
+        let (u, p, w, e) = (c.upstreams as usize, c.peers as usize, c.workers as usize, c.events as usize);
+        let mut at = header::WORDS;
+        let mut section = |words: usize| {
+            let here = at;
+            at = here.saturating_add(line(words));
+            (here, words)
+        };
+        let (lane_row, requests_row) = (line(p), line(u));
+        let layout = Layout {
+            leases: section(w * LEASE_WORDS),
+            upstreams: section(u * upstream::WORDS),
+            upstream_causes: section(u * CAUSES),
+            states: section(p),
+            aggregates: section(p.div_ceil(2)),
+            lanes: section(w.saturating_mul(lane_row)),
+            lane_row,
+            requests: section(w.saturating_mul(requests_row)),
+            requests_row,
+            peers: section(p * peer::WORDS),
+            peer_causes: section(p * CAUSES / 2),
+            events: section(e * EVENT_WORDS),
+            // Two buffers of a small upstream for each, and two generations of growth for all peers.
+            arena: section(u * 2 * super::snapshot::words_for(16) + 2 * super::snapshot::words_for(p) * 2),
+            size: 0,
+        };
+        Ok(Layout { size: at * 8, ..layout })
+    }
+}
+
+/// Rounded up to whole lines.
+fn line(words: usize) -> usize {
+    words.next_multiple_of(8)
+}

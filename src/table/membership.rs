@@ -1,0 +1,274 @@
+//! Upstreams and their declared lists of peers.
+//!
+//! A declaration names the whole list. What exists is read from the slots, not from what was published last, so a
+//! process that died half-way leaves nothing that the next declaration does not find: a slot that was written but never
+//! published is either in the new list, and kept, or not, and removed.
+//!
+//! A slot is given to another peer only when no request is in flight on it in any lane: the handle of an open request
+//! stays valid for its whole life.
+
+use super::layout::{header, upstream as word};
+use super::peer::{Address, word_of};
+use super::snapshot::Entry;
+use super::state::Tick;
+use super::{EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
+use crate::error::{Error, TIDEGATE_ERR_FULL, TIDEGATE_ERR_NOT_FOUND};
+use crate::sync::{AtomicU64, Ordering};
+use std::collections::HashMap;
+
+type Identity = (Address, Vec<u8>);
+
+impl Table {
+    /// Finds or makes an upstream and sets its policy.
+    pub fn open_upstream(&self, name: &[u8], policy: &Policy) -> Result<UpstreamId, Error> {
+        if name.is_empty() || name.len() >= word::NAME_WORDS * 8 || !name.iter().all(u8::is_ascii_graphic) {
+            return Err(Error::invalid("name of the upstream: 1 to 63 bytes of printable ASCII without spaces"));
+        }
+        let _control = self.control()?;
+        let id = match self.find_upstream(name) {
+            Ok(id) => id,
+            Err(_) => {
+                let id = self.free_upstream()?;
+                for i in 0..word::NAME_WORDS {
+                    self.set_upstream(id, word::NAME + i, word_of(name.get(i * 8..).unwrap_or(&[])));
+                }
+                id
+            }
+        };
+        self.write_policy(id, policy);
+        if let Some(len) = self.upstream_word(id, word::NAME_LEN) {
+            // Last, and Release: who finds the upstream finds its policy.
+            len.store(name.len() as u64, Ordering::Release);
+        }
+        Ok(id)
+    }
+
+    /// Finds an upstream by its name.
+    pub fn find_upstream(&self, name: &[u8]) -> Result<UpstreamId, Error> {
+        self.upstream_ids().find(|&id| self.upstream_name(id).as_deref() == Some(name)).ok_or_else(|| {
+            Error::new(TIDEGATE_ERR_NOT_FOUND, format!("no upstream is called \"{}\"", name.escape_ascii()))
+        })
+    }
+
+    /// An upstream's name, if there is such an upstream.
+    pub fn upstream_name(&self, id: UpstreamId) -> Option<Vec<u8>> {
+        let len = self.upstream_word(id, word::NAME_LEN)?.load(Ordering::Acquire) as usize;
+        if len == 0 {
+            return None;
+        }
+        let words = (0..word::NAME_WORDS).flat_map(|i| self.upstream_value(id, word::NAME + i).to_ne_bytes());
+        Some(words.take(len).collect())
+    }
+
+    /// All upstreams.
+    pub fn upstream_ids(&self) -> impl Iterator<Item = UpstreamId> + '_ {
+        (0..self.region.capacity.upstreams)
+            .filter_map(UpstreamId::new)
+            .take_while(|&id| self.upstream_value(id, word::NAME_LEN) != 0)
+    }
+
+    /// Whether there is such an upstream.
+    #[inline]
+    pub(crate) fn has_upstream(&self, id: UpstreamId) -> bool {
+        self.upstream_value(id, word::NAME_LEN) != 0
+    }
+
+    /// The `index`-th member of the published list.
+    pub fn peer_at(&self, id: UpstreamId, index: u32) -> Result<Option<PeerHandle>, Error> {
+        if !self.has_upstream(id) {
+            return Err(Error::of(TIDEGATE_ERR_NOT_FOUND));
+        }
+        Ok(self.members(id).get(index as usize).copied())
+    }
+
+    /// The members of an upstream that are there now. For the control plane and status output.
+    pub(crate) fn members(&self, id: UpstreamId) -> Vec<PeerHandle> {
+        let Some(snapshot) = self.snapshot(id) else { return Vec::new() };
+        let live = |entry: Entry| {
+            let state = State::from_bits(self.state_word(entry.slot())?.load(Ordering::Acquire));
+            (state.is_live() && self.peer_upstream(entry.slot()) == Some(id))
+                .then(|| PeerHandle::new(entry.slot(), state.generation()))
+        };
+        snapshot.members().filter_map(live).collect()
+    }
+
+    /// Declares an upstream's peers. The handles come in the order of the list.
+    pub fn set_peers(&self, id: UpstreamId, specs: &[PeerSpec], now: u64) -> Result<Vec<PeerHandle>, Error> {
+        if !self.has_upstream(id) {
+            return Err(Error::new(TIDEGATE_ERR_NOT_FOUND, format!("there is no upstream {}", id.number())));
+        }
+        let wanted = identities(specs)?;
+        let _control = self.control()?;
+        let present = self.present(id);
+        let mut free = self.free_slots();
+        let new = wanted.keys().filter(|identity| !present.contains_key(*identity)).count();
+        if new > free.len() {
+            return Err(Error::new(
+                TIDEGATE_ERR_FULL,
+                format!("{new} peers are new and {} slots are free (raise max_peers)", free.len()),
+            ));
+        }
+        // Least-request needs the aggregates of all its peers, a limit that of its own.
+        let counted = self.packed_policy(id).selector() == Selector::LeastRequest;
+        let mut handles = Vec::with_capacity(specs.len());
+        let (mut primaries, mut backups) = (Vec::new(), Vec::new());
+        let mut added = Vec::new();
+        for spec in specs {
+            let slot = match present.get(&(spec.address.clone(), spec.name.to_vec())) {
+                Some(&slot) => slot,
+                None => {
+                    let slot = free.pop().ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
+                    added.push(slot);
+                    self.occupy(slot, id, spec, now);
+                    slot
+                }
+            };
+            let p = spec.parameters;
+            let entry = Entry::new(slot, p.weight, p.limit != 0, p.backup);
+            if p.backup {
+                backups.push(entry)
+            } else {
+                primaries.push(entry)
+            }
+            let generation =
+                self.state_word(slot).map_or(0, |w| State::from_bits(w.load(Ordering::Relaxed)).generation());
+            handles.push(PeerHandle::new(slot, generation));
+        }
+        if let Err(error) = self.publish(id, &primaries, &backups) {
+            added.iter().for_each(|&slot| self.vacate(slot));
+            return Err(error);
+        }
+        // Nothing can fail any more: what stays gets its new parameters, what is not in the list goes.
+        for (spec, handle) in specs.iter().zip(&handles) {
+            self.set_parameters(handle.slot(), spec);
+            if counted || spec.parameters.limit != 0 {
+                self.start_counting(handle.slot());
+            }
+        }
+        present.iter().filter(|(identity, _)| !wanted.contains_key(*identity)).for_each(|(_, &slot)| self.vacate(slot));
+        self.emit(EventKind::Membership { upstream: id, peers: specs.len() as u64 }, now);
+        Ok(handles)
+    }
+
+    /// The live slots of an upstream, by identity.
+    fn present(&self, id: UpstreamId) -> HashMap<Identity, u32> {
+        (0..self.region.capacity.peers)
+            .filter(|&slot| self.is_live(slot) && self.peer_upstream(slot) == Some(id))
+            .map(|slot| ((self.slot_address(slot), self.slot_name(slot)), slot))
+            .collect()
+    }
+
+    /// Slots without a peer and without a request in flight, the lowest last, to be taken first.
+    fn free_slots(&self) -> Vec<u32> {
+        let was_used = |slot: u32| self.peer_upstream(slot).is_some() && !self.is_live(slot);
+        if (0..self.region.capacity.peers).any(was_used) {
+            super::lane::settle();
+        }
+        let free = |slot: &u32| !self.is_live(*slot) && self.slot_counts(*slot).1 == 0;
+        (0..self.region.capacity.peers).rev().filter(free).collect()
+    }
+
+    fn is_live(&self, slot: u32) -> bool {
+        self.state_word(slot).is_some_and(|w| State::from_bits(w.load(Ordering::Relaxed)).is_live())
+    }
+
+    fn occupy(&self, slot: u32, id: UpstreamId, spec: &PeerSpec, now: u64) {
+        let Some(state) = self.state_word(slot) else { return };
+        self.clear_peer_counters(slot);
+        self.write_slot(slot, id, spec, self.slot_counts(slot).0);
+        let generation = match State::from_bits(state.load(Ordering::Relaxed)).generation().wrapping_add(1) {
+            0 => 1,
+            n => n,
+        };
+        // Release: who sees the peer live sees what is written of it.
+        state.store(State::added(generation, spec.admin, Tick::at(now, self.epoch())).bits(), Ordering::Release);
+    }
+
+    fn vacate(&self, slot: u32) {
+        self.change_state(slot, State::removed);
+    }
+
+    fn set_parameters(&self, slot: u32, spec: &PeerSpec) {
+        if let Some(parameters) = self.peer_word(slot, super::layout::peer::PARAMETERS) {
+            parameters.store(spec.parameters.to_bits(), Ordering::Relaxed);
+        }
+        self.change_state(slot, |state| state.with_admin(spec.admin));
+    }
+
+    fn change_state(&self, slot: u32, change: impl Fn(State) -> State) {
+        if let Some(state) = self.state_word(slot) {
+            let next = |bits: u64| Some(change(State::from_bits(bits)).bits());
+            let _ = state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next);
+        }
+    }
+
+    /// Raises an aggregate that was not maintained so far to the sum of its lanes.
+    fn start_counting(&self, slot: u32) {
+        if let Some(aggregate) = self.aggregate(slot)
+            && aggregate.load(Ordering::Relaxed) == 0
+        {
+            let _ = aggregate.compare_exchange(0, self.slot_counts(slot).1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn free_upstream(&self) -> Result<UpstreamId, Error> {
+        (0..self.region.capacity.upstreams)
+            .filter_map(UpstreamId::new)
+            .find(|&id| self.upstream_value(id, word::NAME_LEN) == 0)
+            .ok_or_else(|| {
+                Error::new(
+                    TIDEGATE_ERR_FULL,
+                    format!("all {} upstreams are in use (raise max_upstreams)", self.region.capacity.upstreams),
+                )
+            })
+    }
+
+    /// A word of an upstream slot.
+    #[inline]
+    pub(crate) fn upstream_word(&self, id: UpstreamId, word: usize) -> Option<&AtomicU64> {
+        debug_assert!(word < word::WORDS);
+        self.region.upstreams.get(id.index() * word::WORDS + word)
+    }
+
+    #[inline]
+    pub(super) fn upstream_value(&self, id: UpstreamId, word: usize) -> u64 {
+        self.upstream_word(id, word).map_or(0, |w| w.load(Ordering::Relaxed))
+    }
+
+    fn set_upstream(&self, id: UpstreamId, word: usize, value: u64) {
+        if let Some(word) = self.upstream_word(id, word) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The word of the retry budget.
+    pub(crate) fn budget_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::BUDGET)
+    }
+
+    /// The word of the ejection under way.
+    pub(crate) fn ejecting_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::EJECTING)
+    }
+
+    /// Whether so few peers are eligible that the panic policy applies.
+    pub(crate) fn panic_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::PANIC)
+    }
+
+    /// When the last round of tick work began.
+    pub(crate) fn tick_word(&self) -> &AtomicU64 {
+        &self.region.header[header::TICK]
+    }
+}
+
+/// The identities of a list; two of the same are an error.
+fn identities(specs: &[PeerSpec]) -> Result<HashMap<Identity, usize>, Error> {
+    let mut seen = HashMap::with_capacity(specs.len());
+    for (i, spec) in specs.iter().enumerate() {
+        if let Some(first) = seen.insert((spec.address.clone(), spec.name.to_vec()), i) {
+            return Err(Error::invalid(format!("peers[{i}]: {} is the same peer as peers[{first}]", spec.address)));
+        }
+    }
+    Ok(seen)
+}

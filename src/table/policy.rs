@@ -1,0 +1,219 @@
+//! How an upstream is used: parsed once at the edge, stored as words, read back by the request path.
+
+use super::layout::upstream as word;
+use super::{Table, UpstreamId};
+use crate::error::Error;
+use crate::sync::Ordering;
+
+/// How a peer is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Selector {
+    /// Weighted smooth round robin.
+    #[default]
+    RoundRobin,
+    /// Weighted power of two choices on requests in flight.
+    LeastRequest,
+}
+
+impl Selector {
+    /// Its name in configurations and status output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Selector::RoundRobin => "round_robin",
+            Selector::LeastRequest => "least_request",
+        }
+    }
+}
+
+/// How an upstream is used. `Policy::default()` is what `docs/` promises as defaults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy {
+    /// How a peer is chosen.
+    pub selector: Selector,
+    /// Ignore health while fewer peers than this percentage are eligible; 0: never.
+    pub panic_percent: u32,
+    /// Most attempts of a request; 0: every peer once.
+    pub max_attempts: u32,
+    /// Consecutive failures that eject.
+    pub eject_failures: u32,
+    /// Bits of `TIDEGATE_STATUS_*`.
+    pub failure_statuses: u32,
+    /// First ejection.
+    pub eject_base_ns: u64,
+    /// Longest ejection.
+    pub eject_max_ns: u64,
+    /// Successful trials before a peer is healthy again.
+    pub half_open_successes: u32,
+    /// Retries per million requests; `u32::MAX`: no budget.
+    pub retry_budget_ppm: u32,
+    /// Retries a second in any case.
+    pub retry_budget_min_per_s: u32,
+    /// First bound of the backoff.
+    pub backoff_base_ns: u64,
+    /// Its largest bound.
+    pub backoff_max_ns: u64,
+    /// Time for all attempts; 0: no limit.
+    pub deadline_ns: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            selector: Selector::RoundRobin,
+            panic_percent: 0,
+            max_attempts: 0,
+            eject_failures: 5,
+            failure_statuses: 2 | 4 | 8,
+            eject_base_ns: 1_000_000_000,
+            eject_max_ns: 60_000_000_000,
+            half_open_successes: 2,
+            retry_budget_ppm: 200_000,
+            retry_budget_min_per_s: 10,
+            backoff_base_ns: 25_000_000,
+            backoff_max_ns: 250_000_000,
+            deadline_ns: 0,
+        }
+    }
+}
+
+/// More attempts than this a request never makes.
+pub(crate) const MOST_ATTEMPTS: u32 = 16;
+const ALL_STATUSES: u32 = 0x7f;
+const NO_STATUS: u32 = 0x8000_0000;
+
+impl Policy {
+    /// Checks every bound.
+    pub fn checked(mut self) -> Result<Policy, Error> {
+        let at_most = |what: &str, value: u32, most: u32| match value {
+            n if n <= most => Ok(()),
+            n => Err(Error::invalid(format!("{what} is {n}: at most {most}"))),
+        };
+        at_most("panic_percent", self.panic_percent, 100)?;
+        at_most("max_attempts", self.max_attempts, MOST_ATTEMPTS)?;
+        at_most("eject_failures", self.eject_failures, super::state::MAX_STREAK)?;
+        at_most("half_open_successes", self.half_open_successes, 7)?;
+        if self.failure_statuses == NO_STATUS {
+            self.failure_statuses = 0;
+        }
+        if self.failure_statuses & !ALL_STATUSES != 0 {
+            return Err(Error::invalid(format!(
+                "failure_statuses is {:#x}: not TIDEGATE_STATUS_* bits",
+                self.failure_statuses
+            )));
+        }
+        if self.eject_base_ns > self.eject_max_ns {
+            return Err(Error::invalid(format!(
+                "eject_base_ns is {}: more than eject_max_ns, {}",
+                self.eject_base_ns, self.eject_max_ns
+            )));
+        }
+        if self.backoff_base_ns > self.backoff_max_ns {
+            return Err(Error::invalid(format!(
+                "backoff_base_ns is {}: more than backoff_max_ns, {}",
+                self.backoff_base_ns, self.backoff_max_ns
+            )));
+        }
+        Ok(self)
+    }
+
+    /// The part that a pick and a report read, in one word.
+    fn packed(&self) -> u64 {
+        let selector = match self.selector {
+            Selector::RoundRobin => 0,
+            Selector::LeastRequest => 1,
+        };
+        selector
+            | u64::from(self.max_attempts) << 8
+            | u64::from(self.eject_failures) << 16
+            | u64::from(self.half_open_successes) << 24
+            | u64::from(self.panic_percent) << 32
+            | u64::from(self.failure_statuses) << 40
+    }
+}
+
+/// The packed part, read back. Any bits are some policy.
+#[derive(Clone, Copy)]
+pub(crate) struct PackedPolicy(u64);
+
+impl PackedPolicy {
+    #[inline]
+    pub fn selector(self) -> Selector {
+        if self.0 & 0xff == 1 { Selector::LeastRequest } else { Selector::RoundRobin }
+    }
+
+    pub fn max_attempts(self) -> u32 {
+        (self.0 >> 8 & 0xff) as u32
+    }
+
+    pub fn eject_failures(self) -> u32 {
+        ((self.0 >> 16 & 0xff) as u32).clamp(1, super::state::MAX_STREAK)
+    }
+
+    pub fn half_open_successes(self) -> u32 {
+        ((self.0 >> 24 & 0xff) as u32).clamp(1, 7)
+    }
+
+    #[inline]
+    pub fn panic_percent(self) -> u32 {
+        (self.0 >> 32 & 0xff) as u32
+    }
+
+    /// Whether this status of a response counts as a failure.
+    #[inline]
+    pub fn is_failure(self, status: u16) -> bool {
+        let bit = match status {
+            500 => 1,
+            502 => 2,
+            503 => 4,
+            504 => 8,
+            429 => 16,
+            403 => 32,
+            404 => 64,
+            _ => 0,
+        };
+        (self.0 >> 40) & bit != 0
+    }
+}
+
+impl Table {
+    pub(super) fn write_policy(&self, id: UpstreamId, policy: &Policy) {
+        let set = |w: usize, value: u64| {
+            if let Some(word) = self.upstream_word(id, w) {
+                word.store(value, Ordering::Relaxed);
+            }
+        };
+        set(word::POLICY, policy.packed());
+        set(word::DEADLINE, policy.deadline_ns);
+        set(word::EJECT_BASE, policy.eject_base_ns);
+        set(word::EJECT_MAX, policy.eject_max_ns);
+        set(word::BUDGET_POLICY, u64::from(policy.retry_budget_ppm) | u64::from(policy.retry_budget_min_per_s) << 32);
+        set(word::BACKOFF_BASE, policy.backoff_base_ns);
+        set(word::BACKOFF_MAX, policy.backoff_max_ns);
+    }
+
+    /// The packed part of an upstream's policy.
+    #[inline]
+    pub(crate) fn packed_policy(&self, id: UpstreamId) -> PackedPolicy {
+        PackedPolicy(self.upstream_value(id, word::POLICY))
+    }
+
+    pub(crate) fn deadline_ns(&self, id: UpstreamId) -> u64 {
+        self.upstream_value(id, word::DEADLINE)
+    }
+
+    /// First and longest ejection.
+    pub(crate) fn ejection_ns(&self, id: UpstreamId) -> (u64, u64) {
+        (self.upstream_value(id, word::EJECT_BASE), self.upstream_value(id, word::EJECT_MAX))
+    }
+
+    /// First and largest bound of the backoff.
+    pub(crate) fn backoff_ns(&self, id: UpstreamId) -> (u64, u64) {
+        (self.upstream_value(id, word::BACKOFF_BASE), self.upstream_value(id, word::BACKOFF_MAX))
+    }
+
+    /// Retries per million requests, and per second in any case.
+    pub(crate) fn budget_policy(&self, id: UpstreamId) -> (u32, u32) {
+        let value = self.upstream_value(id, word::BUDGET_POLICY);
+        (value as u32, (value >> 32) as u32)
+    }
+}
