@@ -26,5 +26,6 @@ mod selector;
 mod status;
 mod sync;
 pub mod table;
+pub mod validator;
 
 pub use error::Error;

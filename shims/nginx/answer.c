@@ -95,13 +95,13 @@ tg_answer_header_filter(ngx_http_request_t *r)
         return tg_next_header_filter(r);
     }
 
-    // The ABI's bound for any answer, and 11 bytes for Retry-After.
-    buf = ngx_pnalloc(r->pool, 4096 + NGX_INT32_LEN);
+    // Retry-After goes behind the answer.
+    buf = ngx_pnalloc(r->pool, TIDEGATE_ANSWER_MAX + NGX_INT32_LEN);
     if (buf == NULL) {
         return NGX_ERROR;
     }
 
-    if (tg_answer_write(p, location, (char *) buf, 4096, &parts) != TIDEGATE_OK) {
+    if (tg_answer_write(p, location, (char *) buf, TIDEGATE_ANSWER_MAX, &parts) != TIDEGATE_OK) {
         return tg_next_header_filter(r);
     }
 
@@ -126,6 +126,10 @@ tg_answer_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
+    if (location->format == TIDEGATE_FORMAT_AUTO && FIELD(r, "Vary", "Accept", 6) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (parts.proxy_status_len != 0
         && FIELD(r, "Proxy-Status", parts.proxy_status, parts.proxy_status_len) != NGX_OK)
     {
@@ -133,7 +137,7 @@ tg_answer_header_filter(ngx_http_request_t *r)
     }
 
     if (p->answer.retry_after_s != 0) {
-        u_char *value = buf + 4096, *end = ngx_sprintf(value, "%uD", p->answer.retry_after_s);
+        u_char *value = buf + TIDEGATE_ANSWER_MAX, *end = ngx_sprintf(value, "%uD", p->answer.retry_after_s);
 
         if (FIELD(r, "Retry-After", value, end - value) != NGX_OK) {
             return NGX_ERROR;

@@ -1,7 +1,13 @@
 //! `tidegate_validator_*`: judging the bytes of a response.
 
-use super::{Error, Struct, guard, guard_value, init_struct, read_struct, tidegate_status, write_struct};
+use super::{
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, bytes, guard, guard_value, init_struct,
+    read_struct, tidegate_status, write_struct,
+};
+use crate::validator::{End, Method, Options, Reason, Validator, Verdict, WORD, next_field};
 use std::ffi::c_char;
+
+pub mod reason;
 
 /// What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 pub const TIDEGATE_VERDICT_NEED_MORE: u32 = 0;
@@ -180,15 +186,108 @@ pub unsafe extern "C" fn tidegate_validator_start(
     validator: *mut tidegate_validator,
     options: *const tidegate_validator_options,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_STATE)))
+    guard(|| {
+        if validator.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let state = if options.is_null() {
+            Validator::new(&Options::default())
+        } else {
+            // SAFETY: not NULL, and the caller vouches for the struct.
+            let options = unsafe { read_struct(options) }?;
+            // SAFETY: the caller vouches for the offer and its length.
+            Validator::new(&unsafe { parse_options(&options) }?)
+        };
+        // SAFETY: not NULL, and the caller vouches for the memory, whose type is as large and as aligned as a Started.
+        unsafe { validator.cast::<Started>().write(Started { mark: MARK, state }) };
+        Ok(())
+    })
+}
+
+/// What lies in a `tidegate_validator`.
+#[repr(C)]
+struct Started {
+    /// [`MARK`]; anything else was never started, and must not be read as a state.
+    mark: u64,
+    state: Validator,
+}
+
+const MARK: u64 = u64::from_le_bytes(*b"tidegv01");
+const _: () = assert!(size_of::<Started>() <= size_of::<tidegate_validator>());
+const _: () = assert!(align_of::<Started>() <= align_of::<tidegate_validator>());
+
+/// # Safety
+/// `validator` is NULL or points to a `tidegate_validator` that nothing else uses during `'a`.
+#[inline]
+unsafe fn started<'a>(validator: *mut tidegate_validator) -> Result<&'a mut Validator, Error> {
+    if validator.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    let started = validator.cast::<Started>();
+    // SAFETY: the caller vouches for the memory; the mark is an integer, which any bytes are.
+    if unsafe { (*started).mark } != MARK {
+        return Err(Error::of(TIDEGATE_ERR_STATE));
+    }
+    // SAFETY: the mark says that tidegate_validator_start wrote the rest.
+    Ok(unsafe { &mut (*started).state })
+}
+
+/// # Safety
+/// `options.upgrade` is NULL or points to `upgrade_len` bytes that stay as they are for `'a`.
+unsafe fn parse_options<'a>(options: &tidegate_validator_options) -> Result<Options<'a>, Error> {
+    let default = Options::default();
+    let or = |value: u32, default: u32| if value == 0 { default } else { value };
+    let Some(method) = Method::from_number(options.method) else {
+        return Err(Error::invalid(format!("method is {}: not a TIDEGATE_METHOD_*", options.method)));
+    };
+    if options.flags & !TIDEGATE_VALIDATOR_NO_DATA != 0 {
+        return Err(Error::invalid(format!(
+            "flags is {:#x}: has bits that are no TIDEGATE_VALIDATOR_*",
+            options.flags
+        )));
+    }
+    if options.upgrade_len > WORD {
+        return Err(Error::invalid(format!("upgrade_len is {}: at most {WORD} bytes", options.upgrade_len)));
+    }
+    Ok(Options {
+        method,
+        no_data: options.flags & TIDEGATE_VALIDATOR_NO_DATA != 0,
+        // SAFETY: the caller's promise is the same.
+        upgrade: unsafe { bytes(options.upgrade, options.upgrade_len) }?,
+        max_head: or(options.max_head, default.max_head),
+        max_line: or(options.max_line, default.max_line),
+        max_fields: or(options.max_fields, default.max_fields),
+        max_interim: or(options.max_interim, default.max_interim),
+        max_chunk_extension: or(options.max_chunk_extension, default.max_chunk_extension),
+        max_trailer: or(options.max_trailer, default.max_trailer),
+        max_body: if options.max_body == 0 { default.max_body } else { options.max_body },
+    })
+}
+
+#[inline]
+fn to_c(verdict: &Verdict) -> tidegate_verdict {
+    tidegate_verdict {
+        struct_size: size_of::<tidegate_verdict>(),
+        event: verdict.event as u32,
+        cause: verdict.reason.cause().number(),
+        consumed: verdict.consumed,
+        data: verdict.data,
+        data_len: verdict.data_len,
+        offset: verdict.offset,
+        content_length: verdict.content_length,
+        status: u32::from(verdict.status),
+        framing: verdict.framing as u32,
+        flags: verdict.flags,
+        reason: verdict.reason.number(),
+    }
 }
 
 /// Judges the next bytes of the response stream, up to the next event. The bytes need not be kept; any cut of the
 /// stream gives the same verdicts at the same offsets. Call it again with what was not consumed until the event is
 /// NEED_MORE, COMPLETE or REJECT.
 ///
-/// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE. Cost: linear in the bytes, no
-/// allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+/// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
+/// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
 ///
 /// # Safety
 /// `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
@@ -199,14 +298,36 @@ pub unsafe extern "C" fn tidegate_validator_feed(
     len: usize,
     verdict: *mut tidegate_verdict,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_STATE)))
+    guard(|| {
+        // SAFETY: the caller vouches for the validator and the input.
+        let (state, input) = unsafe { (started(validator)?, bytes(data, len)?) };
+        // SAFETY: as above, for the verdict. Checked before anything is taken, so that no event is lost.
+        unsafe { check_verdict(verdict) }?;
+        let seen = state.feed(input);
+        // SAFETY: as above.
+        unsafe { write_struct(verdict, &to_c(&seen)) }
+    })
+}
+
+/// # Safety
+/// `verdict` is NULL or points to its `struct_size`.
+#[inline]
+unsafe fn check_verdict(verdict: *const tidegate_verdict) -> Result<(), Error> {
+    if verdict.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    // SAFETY: not NULL, and the caller vouches for the size field.
+    match unsafe { verdict.cast::<usize>().read_unaligned() } {
+        8..=65536 => Ok(()),
+        _ => Err(Error::of(super::TIDEGATE_ERR_STRUCT_SIZE)),
+    }
 }
 
 /// Says that no more bytes come, and how: TIDEGATE_END_*. COMPLETE: the response had ended, or ends so by its
 /// framing. REJECT otherwise, with the cause: connection_terminated (nothing came), http_response_incomplete,
 /// connection_read_timeout.
 ///
-/// Thread rule, errors: as tidegate_validator_feed.
+/// Thread rule, errors: as tidegate_validator_feed; INVALID for an unknown `end`.
 ///
 /// # Safety
 /// As tidegate_validator_feed.
@@ -216,7 +337,21 @@ pub unsafe extern "C" fn tidegate_validator_finish(
     end: u32,
     verdict: *mut tidegate_verdict,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_STATE)))
+    guard(|| {
+        let end = match end {
+            TIDEGATE_END_CLOSE => End::Close,
+            TIDEGATE_END_RESET => End::Reset,
+            TIDEGATE_END_TIMEOUT => End::Timeout,
+            other => return Err(Error::invalid(format!("end is {other}: not a TIDEGATE_END_*"))),
+        };
+        // SAFETY: the caller vouches for the validator.
+        let state = unsafe { started(validator) }?;
+        // SAFETY: the caller vouches for the verdict.
+        unsafe { check_verdict(verdict) }?;
+        let seen = state.finish(end);
+        // SAFETY: as above.
+        unsafe { write_struct(verdict, &to_c(&seen)) }
+    })
 }
 
 /// The short stable name of a REJECT's `reason` ("content-length-differs"). Static text; "unknown" for any other number.
@@ -224,7 +359,10 @@ pub unsafe extern "C" fn tidegate_validator_finish(
 /// Thread rule: any-thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn tidegate_reason_name(reason: u32) -> *const c_char {
-    guard_value(c"unknown".as_ptr(), || c"unknown".as_ptr())
+    guard_value(c"unknown".as_ptr(), || match Reason::from_number(reason) {
+        Some(reason) => reason.name_c().as_ptr(),
+        None => c"unknown".as_ptr(),
+    })
 }
 
 /// The clause that a REJECT's `reason` follows from ("RFC 9112 section 6.3"). Static text.
@@ -232,7 +370,10 @@ pub extern "C" fn tidegate_reason_name(reason: u32) -> *const c_char {
 /// Thread rule: any-thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn tidegate_reason_clause(reason: u32) -> *const c_char {
-    guard_value(c"".as_ptr(), || c"".as_ptr())
+    guard_value(c"".as_ptr(), || match Reason::from_number(reason) {
+        Some(reason) => reason.clause_c().as_ptr(),
+        None => c"".as_ptr(),
+    })
 }
 
 /// The next field of a head that the validator has passed, from its status line to the empty line. Start with a
@@ -249,5 +390,27 @@ pub unsafe extern "C" fn tidegate_head_next_field(
     cursor: *mut usize,
     field: *mut tidegate_field,
 ) -> tidegate_status {
-    guard(|| Err(Error::of(super::TIDEGATE_ERR_END)))
+    guard(|| {
+        if cursor.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        // SAFETY: the caller vouches for the head; the cursor is not NULL.
+        let (head, from) = unsafe { (bytes(head, len)?, cursor.read()) };
+        let Some((line, next)) = next_field(head, from) else {
+            return Err(Error::of(TIDEGATE_ERR_END));
+        };
+        let found = tidegate_field {
+            struct_size: size_of::<tidegate_field>(),
+            name: line.name.as_ptr().cast(),
+            name_len: line.name.len(),
+            value: line.value.as_ptr().cast(),
+            value_len: line.value.len(),
+        };
+        // SAFETY: the caller vouches for both outputs; the cursor moves only if the field could be written.
+        unsafe {
+            write_struct(field, &found)?;
+            cursor.write(next);
+        }
+        Ok(())
+    })
 }

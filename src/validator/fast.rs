@@ -1,0 +1,201 @@
+//! Whole lines of a head at once, where they lie in the input: the usual case, at a fraction of the cost.
+//!
+//! It only ever accepts. A line that is not whole, breaks a rule, passes a limit or is merely rare (a lone LF, a
+//! repeated framing field) is left untouched for `head`, which judges it byte by byte; then this path goes on behind
+//! it. So both are exchangeable at every line, and the tests exchange them. Cost: two masks a block of 64 bytes
+//! (`scan`), two hops a line. A line left to `head` has cost one batch of blocks, so the whole stays linear.
+
+use super::bytes::trim;
+use super::head::MAX_NAME;
+use super::scan::{BATCH, Block, WIDTH, classify};
+use super::value::Field;
+use super::{State, Validator, bits};
+
+/// Below this, blocks don't pay.
+const LEAST: usize = 32;
+
+impl Validator {
+    /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
+    #[inline]
+    pub(super) fn whole_lines(&mut self, input: &[u8]) -> usize {
+        if input.len() < LEAST {
+            return 0;
+        }
+        match self.state {
+            State::LineStart => self.lines(input, 0),
+            State::Protocol if self.section_len == 0 => match self.status_line_begin(input) {
+                0 => 0,
+                phrase => self.lines(input, phrase),
+            },
+            _ => 0,
+        }
+    }
+
+    /// Takes `HTTP/1.x NNN ` and leaves the state that `head` would: inside the reason phrase.
+    #[inline]
+    fn status_line_begin(&mut self, input: &[u8]) -> usize {
+        const LEN: u32 = 13;
+        let Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, b' ', hundreds, tens, units, b' ']) =
+            input.first_chunk::<{ LEN as usize }>()
+        else {
+            return 0;
+        };
+        let version = match minor {
+            b'1' => 0,
+            b'0' => bits::HTTP_1_0,
+            _ => return 0,
+        };
+        // 1xx is rare and has rules of its own.
+        if !matches!(hundreds, b'2'..=b'5') || !tens.is_ascii_digit() || !units.is_ascii_digit() {
+            return 0;
+        }
+        if self.max_head < LEN || self.max_line < LEN {
+            return 0;
+        }
+        let digit = |b: &u8| u16::from(b - b'0');
+        self.code = digit(hundreds) * 100 + digit(tens) * 10 + digit(units);
+        self.bits |= version;
+        if self.code_known().is_err() {
+            return 0;
+        }
+        self.state = State::ReasonPhrase;
+        self.section_len = LEN;
+        self.line_len = LEN;
+        LEN as usize
+    }
+
+    /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
+    fn lines(&mut self, input: &[u8], from: usize) -> usize {
+        let taken_before = self.section_len as usize - from;
+        let limit = if self.has(bits::INTERIM) { self.max_head.min(self.interim_room()) } else { self.max_head };
+        let room = (limit as usize).saturating_sub(taken_before);
+        let input = input.get(..room).unwrap_or(input);
+
+        let mut blocks = [Block::default(); BATCH];
+        let mut base = 0;
+        // The line being read, its colon, and the end of the last line that was taken.
+        let mut line = 0;
+        let mut colon = 0;
+        let mut taken = 0;
+        let mut in_name = from == 0;
+        let mut next = from;
+        'lines: loop {
+            let count = classify(input.get(base..).unwrap_or_default(), &mut blocks);
+            for block in blocks.get(..count).unwrap_or_default() {
+                let mut live = if next > base { !0u64 << (next - base) } else { !0 };
+                loop {
+                    let hits = live & if in_name { block.not_token } else { block.control };
+                    if hits == 0 {
+                        break;
+                    }
+                    let at = base + hits.trailing_zeros() as usize;
+                    let behind = !(hits ^ (hits - 1));
+                    if in_name {
+                        if at == line || input.get(at) != Some(&b':') {
+                            break 'lines;
+                        }
+                        colon = at;
+                        in_name = false;
+                        live = behind;
+                        continue;
+                    }
+                    if input.get(at..at + 2) != Some(b"\r\n") || !self.take_line(input, line, colon, at) {
+                        break 'lines;
+                    }
+                    line = at + 2;
+                    taken = line;
+                    next = line;
+                    in_name = true;
+                    live = behind << 1;
+                }
+                base += WIDTH;
+                if base.saturating_sub(line) > self.max_line as usize {
+                    break 'lines;
+                }
+            }
+            if count < BATCH {
+                break;
+            }
+        }
+        if taken == 0 {
+            return from;
+        }
+        self.section_len = (taken_before + taken) as u32;
+        self.line_len = 0;
+        self.state = State::LineStart;
+        taken
+    }
+
+    /// Judges the line from `line` to `end`, whose characters are known to be valid. False leaves it as it was.
+    #[inline]
+    fn take_line(&mut self, input: &[u8], line: usize, colon: usize, end: usize) -> bool {
+        if end - line > self.max_line as usize {
+            return false;
+        }
+        // The status line: without a colon that counts.
+        if colon == 0 {
+            return true;
+        }
+        if colon - line > MAX_NAME as usize || self.fields >= self.max_fields {
+            return false;
+        }
+        let Some(name) = input.get(line..colon) else { return false };
+        let field = Field::of(name);
+        if field != Field::Other && !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
+            return false;
+        }
+        self.fields += 1;
+        true
+    }
+
+    /// The usual values of the fields that matter. False for any other: `head` reads it to the letter.
+    fn take_value(&mut self, field: Field, value: &[u8]) -> bool {
+        let value = trim(value);
+        match field {
+            Field::Other => {}
+            Field::ContentLength => {
+                let Some(length) = usual_length(value) else { return false };
+                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) {
+                    return false;
+                }
+                self.content_length = length;
+                self.bits |= bits::LENGTH;
+            }
+            Field::TransferEncoding => {
+                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) || !value.eq_ignore_ascii_case(b"chunked") {
+                    return false;
+                }
+                self.bits |= bits::CHUNKED;
+            }
+            Field::Connection => {
+                if value.eq_ignore_ascii_case(b"keep-alive") {
+                    self.bits |= bits::KEEP_ALIVE;
+                } else if value.eq_ignore_ascii_case(b"close") {
+                    self.bits |= bits::CLOSE;
+                } else {
+                    return false;
+                }
+            }
+            Field::Upgrade => return self.code != 101,
+            Field::HopByHop => self.bits |= bits::NORMALISE,
+        }
+        true
+    }
+}
+
+/// A number of at most 18 digits without leading zeros.
+#[inline]
+fn usual_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 18 || (value.len() > 1 && value.first() == Some(&b'0')) {
+        return None;
+    }
+    let mut length = 0;
+    for b in value {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        length = length * 10 + u64::from(digit);
+    }
+    Some(length)
+}

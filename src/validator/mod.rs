@@ -1,0 +1,366 @@
+//! Judging the bytes of an HTTP/1.x response as a recipient must: heads, framing, chunks, trailers, early ends.
+//!
+//! [`Validator`] is a state machine in a fixed-size value. It keeps no bytes of the response beyond one short word
+//! (a name or a list member), so it can stop and go on at any byte: every cut of the stream gives the same events,
+//! and a rejection names the first offending byte and the clause it breaks. It knows nothing of peers, retries or
+//! caching, never changes bytes, and does not judge what a field means beyond framing and the connection's reuse.
+//!
+//! Cost: linear in the bytes whatever the cuts, no allocation, no panic. Body bytes are never read. A head that lies
+//! whole in the input is scanned in blocks of 64 bytes (`fast`); everything else goes byte by byte (`head`, `body`),
+//! and both leave the same state behind. Source: RFC 9112, sections 2 to 9; RFC 9110, sections 5, 6, 7.8, 8.6 and 15.
+
+mod body;
+mod bytes;
+mod fast;
+mod fields;
+mod head;
+mod reason;
+mod scan;
+mod value;
+mod verdict;
+
+pub use fields::{FieldLine, next_field};
+pub use reason::Reason;
+pub use verdict::{EXCESS, End, Event, Framing, HTTP_1_0, NORMALISE, REUSABLE, Verdict};
+
+pub use crate::http::Method;
+
+/// What the validator needs to know of the request, and the limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The request's method.
+    pub method: Method,
+    /// Check and take body bytes without reporting them.
+    pub no_data: bool,
+    /// The protocols that the request offered in Upgrade, as the field's value; at most 64 bytes.
+    pub upgrade: &'a [u8],
+    /// Largest head in bytes, also of each interim one.
+    pub max_head: u32,
+    /// Longest status, field or trailer line in bytes, its line end not counted.
+    pub max_line: u32,
+    /// Most fields in a head.
+    pub max_fields: u32,
+    /// Most interim responses.
+    pub max_interim: u32,
+    /// Most bytes of chunk extensions in a body.
+    pub max_chunk_extension: u32,
+    /// Largest trailer section in bytes.
+    pub max_trailer: u32,
+    /// Largest body in bytes, framing not counted.
+    pub max_body: u64,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options {
+            method: Method::Get,
+            no_data: false,
+            upgrade: b"",
+            max_head: 65536,
+            max_line: 16384,
+            max_fields: 100,
+            max_interim: 16,
+            max_chunk_extension: 16384,
+            max_trailer: 16384,
+            max_body: u64::MAX,
+        }
+    }
+}
+
+/// Longest `upgrade` offer, and longest list member that is compared with anything.
+pub const WORD: usize = 64;
+
+/// The state of one response. Feed it bytes until an event; feed it the rest until NEED_MORE, COMPLETE or REJECT.
+#[derive(Clone, Copy, Debug)]
+pub struct Validator {
+    /// Bytes of the stream taken by earlier calls; after a rejection, the offset of the offending byte.
+    base: u64,
+    max_body: u64,
+    /// The value of Content-Length. Meaningful with `bits::LENGTH`.
+    content_length: u64,
+    /// The Content-Length being read, which may be a repetition.
+    length_read: u64,
+    /// Bytes that the body or the chunk still lacks; the chunk size while that is read.
+    remaining: u64,
+    /// Body bytes so far, framing not counted.
+    body: u64,
+    /// Bytes of chunk framing so far, trailers not counted.
+    overhead: u64,
+    max_head: u32,
+    max_line: u32,
+    max_fields: u32,
+    max_interim: u32,
+    max_chunk_extension: u32,
+    max_trailer: u32,
+    /// Bytes of this head or trailer section.
+    section_len: u32,
+    /// Bytes of this line without its line end.
+    line_len: u32,
+    /// Fields of this section.
+    fields: u32,
+    /// Interim responses so far.
+    interim: u32,
+    /// Their bytes.
+    interim_len: u32,
+    extension_len: u32,
+    bits: u32,
+    /// The status being read.
+    code: u16,
+    /// The status of the last head that ended.
+    status: u16,
+    /// Bytes of the name or list member being read; those beyond `WORD` are counted but not kept.
+    word_len: u16,
+    state: State,
+    field: value::Field,
+    /// Where a value's own little machine stands.
+    value_state: u8,
+    /// Digits of the number being read.
+    digits: u8,
+    /// Of these, the ones behind leading zeros.
+    significant: u8,
+    framing: Framing,
+    method: Method,
+    reason: Reason,
+    no_data: bool,
+    offered_len: u8,
+    word: [u8; WORD],
+    offered: [u8; WORD],
+}
+
+const _: () = assert!(size_of::<Validator>() <= 504, "the ABI gives 512 bytes, 8 of them for a mark");
+
+/// What is known of the response, one bit each. Those of `PER_HEAD` start anew with each head.
+mod bits {
+    /// Content-Length was seen.
+    pub const LENGTH: u32 = 1;
+    /// Transfer-Encoding was seen, and it is `chunked`.
+    pub const CHUNKED: u32 = 2;
+    /// `Connection: close`, or a Connection that can't be read. Also from an interim response: RFC 9112, section 9.6.
+    pub const CLOSE: u32 = 4;
+    /// `Connection: keep-alive`.
+    pub const KEEP_ALIVE: u32 = 8;
+    /// `Connection: upgrade`.
+    pub const UPGRADE: u32 = 16;
+    /// An Upgrade field of a 101 names an offered protocol.
+    pub const UPGRADED: u32 = 32;
+    pub const HTTP_1_0: u32 = 64;
+    pub const NORMALISE: u32 = 128;
+    /// An interim head is being read.
+    pub const INTERIM: u32 = 256;
+    /// A 2xx to CONNECT: framing fields are ignored (RFC 9110, section 9.3.6).
+    pub const UNFRAMED: u32 = 512;
+    /// The section being read is the trailer section.
+    pub const TRAILER: u32 = 1024;
+    pub const EXCESS: u32 = 2048;
+    pub const PER_HEAD: u32 = !(CLOSE | EXCESS);
+}
+
+/// Where the machine stands: which byte it expects next.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+#[repr(u8)]
+enum State {
+    /// "HTTP/1."; `value_state` counts its bytes.
+    Protocol,
+    Minor,
+    SpaceAfterVersion,
+    Hundreds,
+    Tens,
+    Units,
+    AfterStatus,
+    ReasonPhrase,
+    /// The LF of the status line or of a field line.
+    LineFeed,
+    LineStart,
+    Name,
+    Value,
+    /// The LF of the empty line.
+    LastLineFeed,
+    Length,
+    UntilClose,
+    Tunnel,
+    ChunkSize,
+    /// White space that must lead to a `;`.
+    BeforeSemicolon,
+    ExtensionNameStart,
+    ExtensionName,
+    /// White space that must lead to a `;` or a `=`.
+    AfterExtensionName,
+    ExtensionValueStart,
+    ExtensionValue,
+    Quoted,
+    QuotedPair,
+    AfterQuoted,
+    ChunkLineFeed,
+    ChunkData,
+    ChunkDataCr,
+    ChunkDataLf,
+    Done,
+    Rejected,
+}
+
+impl Validator {
+    /// The state before the first byte.
+    pub fn new(options: &Options<'_>) -> Validator {
+        let mut offered = [0; WORD];
+        let offered_len = options.upgrade.len().min(WORD);
+        for (slot, b) in offered.iter_mut().zip(options.upgrade) {
+            *slot = b.to_ascii_lowercase();
+        }
+        Validator {
+            base: 0,
+            max_body: options.max_body,
+            content_length: 0,
+            length_read: 0,
+            remaining: 0,
+            body: 0,
+            overhead: 0,
+            max_head: options.max_head,
+            max_line: options.max_line,
+            max_fields: options.max_fields,
+            max_interim: options.max_interim,
+            max_chunk_extension: options.max_chunk_extension,
+            max_trailer: options.max_trailer,
+            section_len: 0,
+            line_len: 0,
+            fields: 0,
+            interim: 0,
+            interim_len: 0,
+            extension_len: 0,
+            bits: 0,
+            code: 0,
+            status: 0,
+            word_len: 0,
+            state: State::Protocol,
+            field: value::Field::Other,
+            value_state: 0,
+            digits: 0,
+            significant: 0,
+            framing: Framing::Unknown,
+            method: options.method,
+            reason: Reason::NONE,
+            no_data: options.no_data,
+            offered_len: offered_len as u8,
+            word: [0; WORD],
+            offered,
+        }
+    }
+
+    /// Judges the next bytes, up to the next event.
+    pub fn feed(&mut self, input: &[u8]) -> Verdict {
+        let mut at = 0;
+        loop {
+            let step = match self.state {
+                State::Done => return self.complete(input, at),
+                State::Rejected => return self.verdict(Event::Reject, 0),
+                State::Length | State::ChunkData | State::UntilClose | State::Tunnel => self.body(input, &mut at),
+                state if state < State::Length => self.section(input, &mut at),
+                _ => self.framing(input, &mut at),
+            };
+            match step {
+                Ok(Step::On) => {}
+                Ok(Step::More) => return self.verdict(Event::NeedMore, at),
+                Ok(Step::SectionEnd) if self.has(bits::TRAILER) => self.state = State::Done,
+                Ok(Step::SectionEnd) => match self.end_head() {
+                    Ok(event) => {
+                        let verdict = self.verdict(event, at);
+                        if event == Event::Interim {
+                            self.begin_head();
+                        }
+                        return verdict;
+                    }
+                    Err(reason) => return self.reject(reason, at - 1),
+                },
+                Ok(Step::Data(len)) => {
+                    let mut verdict = self.verdict(Event::Data, at);
+                    verdict.data = at - len;
+                    verdict.data_len = len;
+                    return verdict;
+                }
+                Err(reason) => return self.reject(reason, at),
+            }
+        }
+    }
+
+    /// Judges the end of the connection. A tunnel has no end that could be missed; a body until close ends by FIN.
+    pub fn finish(&mut self, end: End) -> Verdict {
+        let reason = match (self.state, end) {
+            (State::Rejected, _) => return self.verdict(Event::Reject, 0),
+            (State::Done | State::Tunnel, _) | (State::UntilClose, End::Close) => {
+                self.state = State::Done;
+                self.bits |= bits::CLOSE;
+                return self.verdict(Event::Complete, 0);
+            }
+            (_, End::Timeout) => Reason::READ_TIMEOUT,
+            _ if self.base == 0 => Reason::NOTHING_RECEIVED,
+            _ if self.framing == Framing::Unknown => Reason::HEAD_INCOMPLETE,
+            _ => Reason::BODY_INCOMPLETE,
+        };
+        self.reject(reason, 0)
+    }
+
+    fn complete(&mut self, input: &[u8], at: usize) -> Verdict {
+        if at < input.len() {
+            self.bits |= bits::EXCESS;
+        }
+        self.verdict(Event::Complete, at)
+    }
+
+    #[cold]
+    fn reject(&mut self, reason: Reason, at: usize) -> Verdict {
+        self.state = State::Rejected;
+        self.reason = reason;
+        self.verdict(Event::Reject, at)
+    }
+
+    /// Takes `consumed` bytes off the stream and says what is known.
+    #[inline]
+    fn verdict(&mut self, event: Event, consumed: usize) -> Verdict {
+        self.base = self.base.saturating_add(consumed as u64);
+        let mut flags = 0;
+        for (bit, flag) in [(bits::EXCESS, EXCESS), (bits::HTTP_1_0, HTTP_1_0), (bits::NORMALISE, NORMALISE)] {
+            flags |= if self.has(bit) { flag } else { 0 };
+        }
+        if event == Event::Complete && self.is_reusable() {
+            flags |= REUSABLE;
+        }
+        Verdict {
+            event,
+            consumed,
+            data: 0,
+            data_len: 0,
+            offset: self.base,
+            content_length: if self.framing == Framing::Length { self.content_length } else { 0 },
+            status: self.status,
+            framing: self.framing,
+            flags,
+            reason: self.reason,
+        }
+    }
+
+    /// RFC 9112, section 9.3. Besides: a sender that puts framing fields where they mean nothing, or uses a coding that
+    /// its version does not have, may well send a body that we do not expect.
+    fn is_reusable(&self) -> bool {
+        let stray_body =
+            self.status == 204 && (self.has(bits::CHUNKED) || self.has(bits::LENGTH) && self.content_length > 0);
+        let persistent = !self.has(bits::HTTP_1_0) || self.has(bits::KEEP_ALIVE) && !self.has(bits::CHUNKED);
+        let delimited = matches!(self.framing, Framing::None | Framing::Length | Framing::Chunked);
+        delimited && persistent && !stray_body && !self.has(bits::CLOSE) && !self.has(bits::EXCESS)
+    }
+
+    #[inline]
+    fn has(&self, bit: u32) -> bool {
+        self.bits & bit != 0
+    }
+}
+
+/// What a part of the machine did with its bytes; `at` stands behind them, or at the byte that it refuses.
+enum Step {
+    /// The state has changed: look again.
+    On,
+    /// The input is used up.
+    More,
+    /// The empty line of a head or trailer section was taken.
+    SectionEnd,
+    /// This many body bytes were taken and are to be reported.
+    Data(usize),
+}
