@@ -25,7 +25,7 @@ typedef struct {
 #define ONE_HOUR_MS 3600000
 
 static const tg_key_t tg_upstream_keys[] = {
-    { "fails", COUNT, OPTION(eject_failures), 1, 1000, "a number from 1 to 1000" },
+    { "fails", COUNT, OPTION(eject_failures), 1, 31, "a number from 1 to 31" },
     { "eject", TIME, OPTION(eject_base_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
     { "eject_max", TIME, OPTION(eject_max_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
     { "trials", COUNT, OPTION(half_open_successes), 1, 7, "a number from 1 to 7" },

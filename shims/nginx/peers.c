@@ -90,29 +90,68 @@ tg_declare_failed(tg_upstream_t *upstream, ngx_log_t *log, tidegate_status statu
                   &upstream->uscf->host, tidegate_strerror(status), ngx_min(len, sizeof(text)), text);
 }
 
+static tidegate_status
+tg_declare_one(tg_upstream_t *upstream, tidegate_table *table)
+{
+    ngx_str_t *name = &upstream->uscf->host;
+    tidegate_status status;
+
+    status = tidegate_upstream_open(table, (char *) name->data, name->len, &upstream->options, &upstream->id);
+
+    if (status == TIDEGATE_OK) {
+        status = tidegate_upstream_set_peers(table, upstream->id, upstream->peers, upstream->npeers, tg_now(), NULL);
+    }
+
+    return status;
+}
+
 void
 tg_declare(tg_main_t *main, ngx_log_t *log)
 {
     tg_upstream_t **upstreams = main->upstreams.elts;
 
     for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
-        tg_upstream_t *upstream = upstreams[i];
-        ngx_str_t *name = &upstream->uscf->host;
-        tidegate_status status;
-
-        status = tidegate_upstream_open(main->table, (char *) name->data, name->len, &upstream->options, &upstream->id);
+        tidegate_status status = tg_declare_one(upstreams[i], main->table);
 
         if (status == TIDEGATE_OK) {
-            status = tidegate_upstream_set_peers(main->table, upstream->id, upstream->peers, upstream->npeers,
-                                                 tg_now(), NULL);
-        }
-
-        if (status == TIDEGATE_OK) {
-            upstream->declared = 1;
+            upstreams[i]->declared = 1;
         } else {
-            tg_declare_failed(upstream, log, status);
+            tg_declare_failed(upstreams[i], log, status);
         }
     }
+}
+
+// Declares everything to a table that is thrown away: whatever the library would refuse, `nginx -t` refuses.
+ngx_int_t
+tg_declare_try(ngx_conf_t *cf, tg_main_t *main)
+{
+    tg_upstream_t **upstreams = main->upstreams.elts;
+    tidegate_table *table;
+    char text[240];
+    size_t len = 0;
+
+    if (tidegate_table_new(&main->capacity, tg_now(), &table) != TIDEGATE_OK) {
+        (void) tidegate_last_error(text, sizeof(text), &len);
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"tidegate_table\" can't be made: %*s", ngx_min(len, sizeof(text)),
+                      text);
+        return NGX_ERROR;
+    }
+
+    for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
+        ngx_http_upstream_srv_conf_t *us = upstreams[i]->uscf;
+
+        if (tg_declare_one(upstreams[i], table) != TIDEGATE_OK) {
+            (void) tidegate_last_error(text, sizeof(text), &len);
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"tidegate\" of upstream \"%V\" in %s:%ui: %*s", &us->host,
+                          us->file_name, us->line, ngx_min(len, sizeof(text)), text);
+            tidegate_table_free(table);
+            return NGX_ERROR;
+        }
+    }
+
+    tidegate_table_free(table);
+
+    return NGX_OK;
 }
 
 // The picked peer's address, or NULL. An attempt is open, so the peer keeps its slot until that is reported.

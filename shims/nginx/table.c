@@ -44,8 +44,7 @@ tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
         return NGX_ERROR;
     }
 
-    if (tidegate_table_size(&main->capacity, &size) != TIDEGATE_OK) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "tidegate: these capacities of \"tidegate_table\" are not possible");
+    if (tg_declare_try(cf, main) != NGX_OK || tidegate_table_size(&main->capacity, &size) != TIDEGATE_OK) {
         return NGX_ERROR;
     }
 

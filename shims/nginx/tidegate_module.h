@@ -146,6 +146,7 @@ char *tg_directive_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 // peers.c
 ngx_int_t tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);
 tg_address_t *tg_address(tg_main_t *main, const tidegate_pick *pick);
+ngx_int_t tg_declare_try(ngx_conf_t *cf, tg_main_t *main);
 void tg_declare(tg_main_t *main, ngx_log_t *log);
 
 // table.c

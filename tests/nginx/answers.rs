@@ -106,7 +106,7 @@ fn an_error_page_wins() {
     assert_eq!(get(&nginx, "/ok").status, 200);
     let named = get(&nginx, "/named");
     assert_eq!((named.status, named.text().as_str()), (202, "other"));
-    assert_gateway(&get(&nginx, "/unmatched"), "text/html");
+    assert_gateway(&get(&nginx, "/unmatched"), "application/json");
     nginx.assert_clean_log();
 }
 
@@ -114,7 +114,7 @@ fn an_error_page_wins() {
 #[test]
 fn an_upstreams_own_error_passes() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=1000");
+    let mut bed = Bed::new(1, "round_robin fails=31");
     let nginx = bed.nginx();
     for code in [500, 502, 503, 504] {
         bed.set_all(&Behaviour::Status { code, percent: 100 });
@@ -129,7 +129,8 @@ fn an_upstreams_own_error_passes() {
 #[test]
 fn a_read_timeout_is_a_504() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=1000").server("location /fast { proxy_read_timeout 100ms; proxy_pass http://app; }");
+    let mut bed = Bed::new(1, "round_robin fails=31")
+        .server("location /fast { proxy_read_timeout 100ms; proxy_pass http://app; }");
     let nginx = bed.nginx();
     bed.set_all(&Behaviour::Hang);
     let response = get(&nginx, "/fast");

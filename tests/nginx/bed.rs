@@ -40,8 +40,7 @@ impl Bed {
     pub fn new(count: usize, tidegate: &str) -> Bed {
         let scratch = Scratch::new("nginx-bed");
         let executions = Arc::new(Executions::open(scratch.path().join("executions")).unwrap());
-        let backends: Vec<_> =
-            (0..count).map(|i| Backend::start(&format!("b{i}"), 0, &executions).unwrap()).collect();
+        let backends: Vec<_> = (0..count).map(|i| Backend::start(&format!("b{i}"), 0, &executions).unwrap()).collect();
         let servers: Vec<_> = backends.iter().map(|b| b.addr().to_string()).collect();
         let config = Config::tidegate()
             .upstream("app", &format!("tidegate {tidegate};"), &servers, "keepalive 16;")

@@ -48,7 +48,7 @@ fn one_backend_of_four_is_killed() {
 #[test]
 fn a_post_that_was_sent_is_not_repeated() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=1000").server(
+    let mut bed = Bed::new(2, "round_robin fails=31").server(
         "location /safe { tidegate_retry safe; proxy_pass http://app; }
          location /never { tidegate_retry off; proxy_pass http://app; }
          location /stock { proxy_next_upstream error timeout non_idempotent; proxy_pass http://app; }",
@@ -73,7 +73,7 @@ fn a_post_that_was_sent_is_not_repeated() {
 #[test]
 fn a_body_is_sent_again_whole() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=1000")
+    let mut bed = Bed::new(2, "round_robin fails=31")
         .server("location /again { tidegate_retry safe; proxy_pass http://app; client_body_buffer_size 1k; }");
     let nginx = bed.nginx();
     bed.backends[0].set(Behaviour::Reset).unwrap();
@@ -90,7 +90,7 @@ fn a_body_is_sent_again_whole() {
 #[test]
 fn failing_statuses_fail_over_and_wait_in_between() {
     need_nginx!();
-    let mut bed = Bed::new(4, "round_robin fails=1000 backoff=20ms budget=off");
+    let mut bed = Bed::new(4, "round_robin fails=31 backoff=20ms budget=off");
     for backend in &mut bed.backends[..3] {
         backend.set(Behaviour::Status { code: 503, percent: 100 }).unwrap();
     }
@@ -106,7 +106,7 @@ fn failing_statuses_fail_over_and_wait_in_between() {
 #[test]
 fn a_client_may_leave_during_a_delay() {
     need_nginx!();
-    let mut bed = Bed::new(4, "round_robin fails=1000 backoff=300ms backoff_max=300ms budget=off");
+    let mut bed = Bed::new(4, "round_robin fails=31 backoff=300ms backoff_max=300ms budget=off");
     bed.set_all(&Behaviour::Reset);
     let nginx = bed.nginx();
     for _ in 0..20 {
@@ -122,8 +122,12 @@ fn weight_backup_and_down_are_honoured() {
     need_nginx!();
     let mut bed = Bed::new(4, "round_robin");
     let addr: Vec<_> = bed.backends.iter().map(|b| b.addr()).collect();
-    let servers =
-        [format!("{} weight=3", addr[0]), addr[1].to_string(), format!("{} backup", addr[2]), format!("{} down", addr[3])];
+    let servers = [
+        format!("{} weight=3", addr[0]),
+        addr[1].to_string(),
+        format!("{} backup", addr[2]),
+        format!("{} down", addr[3]),
+    ];
     bed.config = bed
         .config
         .upstream("shares", "tidegate round_robin;", &servers, "")

@@ -36,7 +36,7 @@ fn assert_fails_over(nginx: &Nginx, what: &str) {
 #[test]
 fn gets_fail_over_from_malformed_responses() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=1000 budget=off");
+    let mut bed = Bed::new(2, "round_robin fails=31 budget=off");
     let nginx = bed.nginx();
     for (what, bytes) in MALFORMED {
         bed.backends[0].set(Behaviour::Raw(bytes.to_vec(), Then::Close)).unwrap();
@@ -48,14 +48,14 @@ fn gets_fail_over_from_malformed_responses() {
 #[test]
 fn where_all_are_malformed_the_gateway_answers() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=1000 budget=off");
+    let mut bed = Bed::new(2, "round_robin fails=31 budget=off");
     let nginx = bed.nginx();
     for (what, bytes) in MALFORMED {
         bed.set_all(&Behaviour::Raw(bytes.to_vec(), Then::Close));
         let response = get(&nginx, "/x");
         assert_eq!(response.status, 502, "{what}: {response:?}");
         let proxy_status = response.fields.first("proxy-status").expect("Proxy-Status");
-        assert!(proxy_status.starts_with("tidegate; error="), "{what}: {proxy_status}");
+        assert!(proxy_status.starts_with("tidegate;error="), "{what}: {proxy_status}");
     }
     nginx.assert_clean_log();
 }
@@ -91,7 +91,7 @@ fn many_interim_responses_need_no_larger_buffer() {
 #[test]
 fn a_head_beyond_the_buffer_is_a_failure_of_the_peer() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=1000");
+    let mut bed = Bed::new(2, "round_robin fails=31");
     let nginx = bed.nginx();
     let head = [b"HTTP/1.1 200 OK\r\nX: ", "a".repeat(9000).as_bytes(), b"\r\nContent-Length: 0\r\n\r\n"].concat();
     bed.backends[0].set(Behaviour::Raw(head, Then::Close)).unwrap();
@@ -103,15 +103,14 @@ fn a_head_beyond_the_buffer_is_a_failure_of_the_peer() {
 #[test]
 fn a_body_that_breaks_off_is_seen_to() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=1000");
+    let mut bed = Bed::new(1, "round_robin fails=31");
     let nginx = bed.nginx();
     for behaviour in [Behaviour::BreakOff, Behaviour::BadChunk] {
         bed.set_all(&behaviour);
         for _ in 0..3 {
             let response = crate::bed::client(&nginx).exchange(&Request::get("/x?pad=2000"));
-            let complete = response.is_ok_and(|r| {
-                r.status == 200 && r.ending == tidegate_testbed::client::Ending::Complete
-            });
+            let complete =
+                response.is_ok_and(|r| r.status == 200 && r.ending == tidegate_testbed::client::Ending::Complete);
             assert!(!complete, "{behaviour} looks complete");
         }
     }

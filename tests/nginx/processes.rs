@@ -112,10 +112,24 @@ fn workers_share_what_they_learn() {
     nginx.assert_clean_log();
 }
 
+/// A worker that Tidegate can't serve is served by nginx's own round robin; clients notice nothing.
+#[test]
+fn without_tidegate_round_robin_serves() {
+    need_nginx!();
+    let mut bed = Bed::new(2, "round_robin").http("tidegate_table workers=1;");
+    let nginx = bed.nginx();
+    assert!(nginx.log().contains("can't join and serves round robin"), "{}", nginx.log());
+    bed.backends[0].set(Behaviour::Refuse).unwrap();
+    for _ in 0..40 {
+        assert_eq!(get(&nginx, "/x").status, 200);
+    }
+    nginx.assert_clean_log();
+}
+
 #[test]
 fn a_graceful_exit_waits_for_delayed_requests() {
     need_nginx!();
-    let mut bed = Bed::new(3, "round_robin fails=1000 backoff=200ms backoff_max=200ms budget=off");
+    let mut bed = Bed::new(3, "round_robin fails=31 backoff=200ms backoff_max=200ms budget=off");
     for backend in &mut bed.backends[..2] {
         backend.set(Behaviour::Reset).unwrap();
     }

@@ -16,7 +16,7 @@ fn logged(nginx: &Nginx, path: &str) -> Vec<String> {
 }
 
 fn bed(count: usize) -> Bed {
-    Bed::new(count, "round_robin fails=1000 budget=off").http(FORMAT).server("access_log access.log tidegate;")
+    Bed::new(count, "round_robin fails=31 budget=off").http(FORMAT).server("access_log access.log tidegate;")
 }
 
 #[test]
@@ -40,13 +40,15 @@ fn causes_are_true() {
         ("/reset", Behaviour::Reset, "502", "connection_terminated"),
         ("/garbage", Behaviour::Garbage, "502", "http_protocol_error"),
         ("/slow", Behaviour::Hang, "504", "connection_read_timeout"),
-        ("/refuse", Behaviour::Refuse, "502", "connection_refused"),
+        // The only peer, and ejected by this: nobody is left to try.
+        ("/refuse", Behaviour::Refuse, "503", "no_eligible_peer"),
     ];
     for (path, behaviour, code, cause) in cases {
         bed.set_all(&behaviour);
         get(&nginx, path);
         assert_eq!(logged(&nginx, path)[1..5], [code, cause, "gateway", "1"], "{behaviour}");
     }
+    assert!(logged(&nginx, "/refuse")[6].contains("connection_refused"));
     nginx.assert_clean_log();
 }
 
