@@ -25,24 +25,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The outcome was charged to the peer.
-#define Decision_CHARGED 1
-
-// It ejected the peer.
-#define Decision_EJECTED 2
-
-// The connection had served a request before.
-#define Outcome_REUSED 1
-
-// A byte of the request left.
-#define Outcome_SENT 2
-
-// A byte of a response came.
-#define Outcome_RECEIVED 4
-
-// A byte of it went to the client.
-#define Outcome_DELIVERED 8
-
 // Nothing failed.
 #define TIDEGATE_CAUSE_NONE 0
 
@@ -457,6 +439,162 @@
 // Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
 #define TIDEGATE_VALIDATOR_NO_DATA 1
 
+// Nothing was refused.
+#define TIDEGATE_REASON_NONE 0
+
+// The bytes do not begin with "HTTP/".
+#define TIDEGATE_REASON_STATUS_LINE_MISSING 1
+
+// An empty line before the status line; only requests may have one.
+#define TIDEGATE_REASON_EMPTY_LINE_BEFORE_STATUS 2
+
+// The major version is not 1.
+#define TIDEGATE_REASON_VERSION_UNSUPPORTED 3
+
+// Not a digit, a dot, a digit and a space.
+#define TIDEGATE_REASON_VERSION_MALFORMED 4
+
+// Not three digits, or something other than a space or the line's end after them.
+#define TIDEGATE_REASON_STATUS_MALFORMED 5
+
+// Below 100 or above 599.
+#define TIDEGATE_REASON_STATUS_OUT_OF_RANGE 6
+
+// A control character in the reason phrase.
+#define TIDEGATE_REASON_REASON_PHRASE_CHARACTER 7
+
+// A CR without its LF; the offset is that of the byte after it.
+#define TIDEGATE_REASON_BARE_CR 8
+
+// White space between the status line and the first field.
+#define TIDEGATE_REASON_SPACE_BEFORE_FIRST_FIELD 9
+
+// A line that begins with white space: a folded field.
+#define TIDEGATE_REASON_LINE_FOLDED 10
+
+// A field line that begins with its colon.
+#define TIDEGATE_REASON_FIELD_NAME_EMPTY 11
+
+// A character that no field name may have.
+#define TIDEGATE_REASON_FIELD_NAME_CHARACTER 12
+
+// White space between a field's name and its colon.
+#define TIDEGATE_REASON_SPACE_BEFORE_COLON 13
+
+// A field line without a colon.
+#define TIDEGATE_REASON_COLON_MISSING 14
+
+// A control character in a field's value.
+#define TIDEGATE_REASON_FIELD_VALUE_CHARACTER 15
+
+// The head is longer than `max_head`.
+#define TIDEGATE_REASON_HEAD_TOO_LARGE 16
+
+// The status line or a field line is longer than `max_line`.
+#define TIDEGATE_REASON_LINE_TOO_LONG 17
+
+// More than `max_fields` fields in a head.
+#define TIDEGATE_REASON_TOO_MANY_FIELDS 18
+
+// A field name of more than 256 bytes.
+#define TIDEGATE_REASON_FIELD_NAME_TOO_LONG 19
+
+// Content-Length is not a decimal number.
+#define TIDEGATE_REASON_CONTENT_LENGTH_MALFORMED 20
+
+// Content-Length is a list.
+#define TIDEGATE_REASON_CONTENT_LENGTH_LIST 21
+
+// Content-Length has more than 19 significant digits or more than 64 digits.
+#define TIDEGATE_REASON_CONTENT_LENGTH_TOO_LARGE 22
+
+// A second Content-Length with the same value.
+#define TIDEGATE_REASON_CONTENT_LENGTH_REPEATED 23
+
+// A second Content-Length with another value.
+#define TIDEGATE_REASON_CONTENT_LENGTH_DIFFERS 24
+
+// A transfer coding other than `chunked`, or one with parameters.
+#define TIDEGATE_REASON_TRANSFER_ENCODING_UNKNOWN 25
+
+// More than one transfer coding, or an empty list member.
+#define TIDEGATE_REASON_TRANSFER_ENCODING_LIST 26
+
+// A second Transfer-Encoding line.
+#define TIDEGATE_REASON_TRANSFER_ENCODING_REPEATED 27
+
+// Both Content-Length and Transfer-Encoding.
+#define TIDEGATE_REASON_LENGTH_AND_TRANSFER_ENCODING 28
+
+// More than `max_interim` interim responses.
+#define TIDEGATE_REASON_TOO_MANY_INTERIM 29
+
+// More than 64 KiB of interim responses in all.
+#define TIDEGATE_REASON_INTERIM_TOO_LARGE 30
+
+// 101 although the request offered no protocol.
+#define TIDEGATE_REASON_UPGRADE_NOT_REQUESTED 31
+
+// 101 to a protocol that the request did not offer.
+#define TIDEGATE_REASON_UPGRADE_NOT_OFFERED 32
+
+// 101 without an Upgrade field.
+#define TIDEGATE_REASON_UPGRADE_MISSING 33
+
+// 101 without `Connection: upgrade`.
+#define TIDEGATE_REASON_UPGRADE_UNCONFIRMED 34
+
+// 101 in an HTTP/1.0 response, which has no interim responses and no Upgrade.
+#define TIDEGATE_REASON_UPGRADE_VERSION 35
+
+// A chunk size that is not hexadecimal, or is missing.
+#define TIDEGATE_REASON_CHUNK_SIZE_MALFORMED 36
+
+// A chunk size of more than 16 digits, or above 2^63 - 1.
+#define TIDEGATE_REASON_CHUNK_SIZE_TOO_LARGE 37
+
+// A chunk extension that breaks its grammar.
+#define TIDEGATE_REASON_CHUNK_EXTENSION_MALFORMED 38
+
+// More than `max_chunk_extension` bytes of extensions in a body.
+#define TIDEGATE_REASON_CHUNK_EXTENSION_TOO_LARGE 39
+
+// More than 16 KiB of chunk framing, and more than ten times the data.
+#define TIDEGATE_REASON_CHUNK_OVERHEAD 40
+
+// A line of the chunk framing that does not end with CR LF.
+#define TIDEGATE_REASON_CHUNK_LINE_END 41
+
+// A chunk's data is not followed by CR LF.
+#define TIDEGATE_REASON_CHUNK_DATA_END 42
+
+// The trailer section is longer than `max_trailer`.
+#define TIDEGATE_REASON_TRAILER_TOO_LARGE 43
+
+// A trailer line is longer than `max_line`.
+#define TIDEGATE_REASON_TRAILER_LINE_TOO_LONG 44
+
+// More than 64 trailer fields.
+#define TIDEGATE_REASON_TOO_MANY_TRAILERS 45
+
+// A trailer name of more than 256 bytes.
+#define TIDEGATE_REASON_TRAILER_NAME_TOO_LONG 46
+
+// The body is longer than `max_body`.
+#define TIDEGATE_REASON_BODY_TOO_LARGE 47
+
+// The connection ended before any byte of the response.
+#define TIDEGATE_REASON_NOTHING_RECEIVED 48
+
+// The connection ended before the final response's head did.
+#define TIDEGATE_REASON_HEAD_INCOMPLETE 49
+
+// The connection ended before the body did.
+#define TIDEGATE_REASON_BODY_INCOMPLETE 50
+
+// The host stopped waiting.
+#define TIDEGATE_REASON_READ_TIMEOUT 51
+
 // Major version of the header a program was compiled with.
 #define TIDEGATE_VERSION_MAJOR 0
 
@@ -474,24 +612,6 @@
 
 // Several threads use this worker at once: its counters are then atomic adds (about 6 ns each) instead of stores.
 #define TIDEGATE_WORKER_SHARED 1
-
-// A buffer of this size holds every answer.
-#define ANSWER_MAX 8192
-
-// A trial of a half-open peer.
-#define Choice_TRIAL 1
-
-// Health was ignored, by policy.
-#define Choice_PANIC 2
-
-// A backup.
-#define Choice_BACKUP 4
-
-// The aggregate was raised and must be lowered.
-#define Choice_COUNTED 8
-
-// A peer that is out was tried because nothing else was left.
-#define Choice_LAST_RESORT 16
 
 
 
@@ -1385,8 +1505,8 @@ tidegate_status tidegate_validator_start(struct tidegate_validator *validator,
 // stream gives the same verdicts at the same offsets. Call it again with what was not consumed until the event is
 // NEED_MORE, COMPLETE or REJECT.
 //
-// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE. Cost: linear in the bytes, no
-// allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
+// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
 //
 // # Safety
 // `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
@@ -1399,7 +1519,7 @@ tidegate_status tidegate_validator_feed(struct tidegate_validator *validator,
 // framing. REJECT otherwise, with the cause: connection_terminated (nothing came), http_response_incomplete,
 // connection_read_timeout.
 //
-// Thread rule, errors: as tidegate_validator_feed.
+// Thread rule, errors: as tidegate_validator_feed; INVALID for an unknown `end`.
 //
 // # Safety
 // As tidegate_validator_feed.

@@ -67,8 +67,10 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// cbindgen:ignore
     /// The outcome was charged to the peer.
     pub const CHARGED: u32 = 1;
+    /// cbindgen:ignore
     /// It ejected the peer.
     pub const EJECTED: u32 = 2;
 

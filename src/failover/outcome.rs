@@ -56,12 +56,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// cbindgen:ignore
     /// The connection had served a request before.
     pub const REUSED: u32 = 1;
+    /// cbindgen:ignore
     /// A byte of the request left.
     pub const SENT: u32 = 2;
+    /// cbindgen:ignore
     /// A byte of a response came.
     pub const RECEIVED: u32 = 4;
+    /// cbindgen:ignore
     /// A byte of it went to the client.
     pub const DELIVERED: u32 = 8;
 

@@ -271,6 +271,9 @@ impl Request {
             self.races += 1;
         }
         self.last = cause;
+        if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
+            attempt.cause = cause;
+        }
         // The attempt itself is no longer in the way of a retry.
         self.state = Stage::Idle;
         let (verdict, why, wait_ns) = match decide::retry(self, outcome, cause, now) {

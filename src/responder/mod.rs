@@ -26,6 +26,7 @@ use crate::cause::Cause;
 use std::ops::Range;
 use writer::{Writer, digits};
 
+/// cbindgen:ignore
 /// A buffer of this size holds every answer.
 pub const ANSWER_MAX: usize = 8192;
 

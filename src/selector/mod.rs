@@ -55,14 +55,19 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// cbindgen:ignore
     /// A trial of a half-open peer.
     pub const TRIAL: u8 = 1;
+    /// cbindgen:ignore
     /// Health was ignored, by policy.
     pub const PANIC: u8 = 2;
+    /// cbindgen:ignore
     /// A backup.
     pub const BACKUP: u8 = 4;
+    /// cbindgen:ignore
     /// The aggregate was raised and must be lowered.
     pub const COUNTED: u8 = 8;
+    /// cbindgen:ignore
     /// A peer that is out was tried because nothing else was left.
     pub const LAST_RESORT: u8 = 16;
 }

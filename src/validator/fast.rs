@@ -6,8 +6,7 @@
 //! (`scan`), two hops a line. A line left to `head` has cost one batch of blocks, so the whole stays linear.
 
 use super::bytes::trim;
-use super::head::MAX_NAME;
-use super::scan::{BATCH, Block, WIDTH, classify};
+use super::scan::Masks;
 use super::value::Field;
 use super::{State, Validator, bits};
 
@@ -71,77 +70,59 @@ impl Validator {
         let room = (limit as usize).saturating_sub(taken_before);
         let input = input.get(..room).unwrap_or(input);
 
-        let mut blocks = [Block::default(); BATCH];
+        let mut masks = Masks::default();
+        // The start of the batch and of the line being read: each batch begins with a line.
         let mut base = 0;
-        // The line being read, its colon, and the end of the last line that was taken.
         let mut line = 0;
-        let mut colon = 0;
-        let mut taken = 0;
-        let mut in_name = from == 0;
-        let mut next = from;
-        'lines: loop {
-            let count = classify(input.get(base..).unwrap_or_default(), &mut blocks);
-            for block in blocks.get(..count).unwrap_or_default() {
-                let mut live = if next > base { !0u64 << (next - base) } else { !0 };
-                loop {
-                    let hits = live & if in_name { block.not_token } else { block.control };
-                    if hits == 0 {
-                        break;
+        'batches: loop {
+            masks.classify(input.get(base..).unwrap_or_default());
+            loop {
+                let mut value = from;
+                if line > 0 || from == 0 {
+                    let Some(colon) = masks.next_not_token(line - base) else { break };
+                    value = base + colon + 1;
+                    if value == line + 1 || input.get(value - 1) != Some(&b':') {
+                        break 'batches;
                     }
-                    let at = base + hits.trailing_zeros() as usize;
-                    let behind = !(hits ^ (hits - 1));
-                    if in_name {
-                        if at == line || input.get(at) != Some(&b':') {
-                            break 'lines;
-                        }
-                        colon = at;
-                        in_name = false;
-                        live = behind;
-                        continue;
-                    }
-                    if input.get(at..at + 2) != Some(b"\r\n") || !self.take_line(input, line, colon, at) {
-                        break 'lines;
-                    }
-                    line = at + 2;
-                    taken = line;
-                    next = line;
-                    in_name = true;
-                    live = behind << 1;
                 }
-                base += WIDTH;
-                if base.saturating_sub(line) > self.max_line as usize {
-                    break 'lines;
+                let Some(end) = masks.next_control(value - base) else { break };
+                let end = base + end;
+                if input.get(end..end + 2) != Some(b"\r\n") || !self.take_line(input, line, value, end) {
+                    break 'batches;
                 }
+                line = end + 2;
             }
-            if count < BATCH {
+            // A line that one batch does not hold is left to the other path, which skips long values as fast.
+            if line == base || input.len() <= base + Masks::BYTES {
                 break;
             }
+            base = line;
         }
-        if taken == 0 {
+        if line == 0 {
             return from;
         }
-        self.section_len = (taken_before + taken) as u32;
+        self.section_len = (taken_before + line) as u32;
         self.line_len = 0;
         self.state = State::LineStart;
-        taken
+        line
     }
 
     /// Judges the line from `line` to `end`, whose characters are known to be valid. False leaves it as it was.
     #[inline]
-    fn take_line(&mut self, input: &[u8], line: usize, colon: usize, end: usize) -> bool {
+    fn take_line(&mut self, input: &[u8], line: usize, value: usize, end: usize) -> bool {
         if end - line > self.max_line as usize {
             return false;
         }
-        // The status line: without a colon that counts.
-        if colon == 0 {
+        if self.state == State::ReasonPhrase {
+            self.state = State::LineStart;
             return true;
         }
-        if colon - line > MAX_NAME as usize || self.fields >= self.max_fields {
+        if self.fields >= self.max_fields {
             return false;
         }
-        let Some(name) = input.get(line..colon) else { return false };
+        let Some(name) = input.get(line..value - 1) else { return false };
         let field = Field::of(name);
-        if field != Field::Other && !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
+        if field != Field::Other && !self.take_value(field, input.get(value..end).unwrap_or_default()) {
             return false;
         }
         self.fields += 1;
@@ -168,13 +149,11 @@ impl Validator {
                 self.bits |= bits::CHUNKED;
             }
             Field::Connection => {
-                if value.eq_ignore_ascii_case(b"keep-alive") {
-                    self.bits |= bits::KEEP_ALIVE;
-                } else if value.eq_ignore_ascii_case(b"close") {
-                    self.bits |= bits::CLOSE;
-                } else {
-                    return false;
-                }
+                self.bits |= match value.len() {
+                    10 if value.eq_ignore_ascii_case(b"keep-alive") => bits::KEEP_ALIVE,
+                    5 if value.eq_ignore_ascii_case(b"close") => bits::CLOSE,
+                    _ => return false,
+                };
             }
             Field::Upgrade => return self.code != 101,
             Field::HopByHop => self.bits |= bits::NORMALISE,

@@ -5,6 +5,7 @@
 //! section 2.2) and marks the response NORMALISE; chunk framing has no such allowance. Cost: a few steps a byte.
 
 use super::bytes::{CR, LF, is_ows, is_text, is_token};
+use super::scan;
 use super::value::Field;
 use super::{Event, Framing, Method, Reason, State, Step, Validator, WORD, bits};
 
@@ -23,6 +24,13 @@ impl Validator {
             *at += self.whole_lines(rest);
         }
         while let Some(&b) = input.get(*at) {
+            if self.state == State::Value && self.field == Field::Other {
+                *at += self.plain_value(input.get(*at..).unwrap_or_default());
+                let Some(&b) = input.get(*at) else { break };
+                self.section_byte(b)?;
+                *at += 1;
+                continue;
+            }
             let ended = self.section_byte(b)?;
             *at += 1;
             if ended {
@@ -33,6 +41,22 @@ impl Validator {
             }
         }
         Ok(Step::More)
+    }
+
+    /// Takes what the limits allow of a value that nobody looks at, up to the first control character.
+    fn plain_value(&mut self, input: &[u8]) -> usize {
+        let (section, mut room) = match self.has(bits::TRAILER) {
+            true => (self.max_trailer, u32::MAX),
+            false => (self.max_head, u32::MAX),
+        };
+        room = room.min(section.saturating_sub(self.section_len)).min(self.max_line.saturating_sub(self.line_len));
+        if self.has(bits::INTERIM) {
+            room = room.min(self.interim_room().saturating_sub(self.section_len));
+        }
+        let len = scan::text_run(input.get(..room as usize).unwrap_or(input));
+        self.section_len += len as u32;
+        self.line_len += len as u32;
+        len
     }
 
     /// Takes one byte; true if it ends the section.

@@ -68,7 +68,7 @@ impl Default for Options<'_> {
 }
 
 /// Longest `upgrade` offer, and longest list member that is compared with anything.
-pub const WORD: usize = 64;
+pub(crate) const WORD: usize = 64;
 
 /// The state of one response. Feed it bytes until an event; feed it the rest until NEED_MORE, COMPLETE or REJECT.
 #[derive(Clone, Copy, Debug)]
@@ -132,27 +132,27 @@ const _: () = assert!(size_of::<Validator>() <= 504, "the ABI gives 512 bytes, 8
 /// What is known of the response, one bit each. Those of `PER_HEAD` start anew with each head.
 mod bits {
     /// Content-Length was seen.
-    pub const LENGTH: u32 = 1;
+    pub(crate) const LENGTH: u32 = 1;
     /// Transfer-Encoding was seen, and it is `chunked`.
-    pub const CHUNKED: u32 = 2;
+    pub(crate) const CHUNKED: u32 = 2;
     /// `Connection: close`, or a Connection that can't be read. Also from an interim response: RFC 9112, section 9.6.
-    pub const CLOSE: u32 = 4;
+    pub(crate) const CLOSE: u32 = 4;
     /// `Connection: keep-alive`.
-    pub const KEEP_ALIVE: u32 = 8;
+    pub(crate) const KEEP_ALIVE: u32 = 8;
     /// `Connection: upgrade`.
-    pub const UPGRADE: u32 = 16;
+    pub(crate) const UPGRADE: u32 = 16;
     /// An Upgrade field of a 101 names an offered protocol.
-    pub const UPGRADED: u32 = 32;
-    pub const HTTP_1_0: u32 = 64;
-    pub const NORMALISE: u32 = 128;
+    pub(crate) const UPGRADED: u32 = 32;
+    pub(crate) const HTTP_1_0: u32 = 64;
+    pub(crate) const NORMALISE: u32 = 128;
     /// An interim head is being read.
-    pub const INTERIM: u32 = 256;
+    pub(crate) const INTERIM: u32 = 256;
     /// A 2xx to CONNECT: framing fields are ignored (RFC 9110, section 9.3.6).
-    pub const UNFRAMED: u32 = 512;
+    pub(crate) const UNFRAMED: u32 = 512;
     /// The section being read is the trailer section.
-    pub const TRAILER: u32 = 1024;
-    pub const EXCESS: u32 = 2048;
-    pub const PER_HEAD: u32 = !(CLOSE | EXCESS);
+    pub(crate) const TRAILER: u32 = 1024;
+    pub(crate) const EXCESS: u32 = 2048;
+    pub(crate) const PER_HEAD: u32 = !(CLOSE | EXCESS);
 }
 
 /// Where the machine stands: which byte it expects next.

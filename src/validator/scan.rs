@@ -14,64 +14,130 @@
 use super::bytes::{is_text, is_token};
 
 /// Bytes in a block.
-pub(super) const WIDTH: usize = 64;
+const WIDTH: usize = 64;
 /// Blocks that are classified at once. Eight are a typical head; more would be wasted on the body behind it.
-pub(super) const BATCH: usize = 8;
+const BATCH: usize = 8;
 
 /// What is known of 64 bytes; bit 0 is the first. Bits beyond the input are 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Block {
+struct Block {
     /// Control characters without HTAB: what no value may hold, and CR and LF.
-    pub control: u64,
+    control: u64,
     /// What no field name may hold.
-    pub not_token: u64,
+    not_token: u64,
 }
 
-/// Classifies the first `BATCH` blocks of the input; returns how many there are.
-#[inline]
-pub(super) fn classify(input: &[u8], out: &mut [Block; BATCH]) -> usize {
-    let input = input.get(..WIDTH * BATCH).unwrap_or(input);
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
-            unsafe { x86::classify_avx2(input, out) }
-        } else {
-            // SAFETY: SSE2 is part of every x86-64.
-            blocks(input, out, |bytes| unsafe { x86::block_sse2(bytes) })
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    blocks(input, out, block_scalar)
+/// What is known of up to `BATCH` blocks in a row, to be asked from any position. Two empty words behind the blocks
+/// let a question start on the last byte, or on the LF behind it.
+#[derive(Default, Debug)]
+pub(super) struct Masks {
+    control: [u64; BATCH + 2],
+    not_token: [u64; BATCH + 2],
 }
 
-/// Applies `block` to each 64 bytes and to what remains.
-#[inline(always)]
-fn blocks(input: &[u8], out: &mut [Block; BATCH], block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
-    let mut count = 0;
-    let mut parts = input.chunks_exact(WIDTH);
-    for (part, slot) in parts.by_ref().zip(out.iter_mut()) {
-        if let Some(bytes) = part.first_chunk() {
-            *slot = block(bytes);
-            count += 1;
-        }
-    }
-    let rest = parts.remainder();
-    let Some(slot) = out.get_mut(count).filter(|_| !rest.is_empty()) else {
-        return count;
-    };
-    let (last, before) = match input.last_chunk() {
-        Some(last) => (block(last), WIDTH - rest.len()),
-        None => {
-            let mut padded = [b'a'; WIDTH];
-            for (to, from) in padded.iter_mut().zip(rest) {
-                *to = *from;
+impl Masks {
+    /// Bytes that one batch covers at most.
+    pub(super) const BYTES: usize = WIDTH * BATCH;
+
+    /// Classifies the first `BYTES` bytes of the input.
+    #[inline]
+    pub(super) fn classify(&mut self, input: &[u8]) {
+        let input = input.get(..Self::BYTES).unwrap_or(input);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has AVX2.
+                unsafe { x86::classify_avx2(self, input) }
+            } else {
+                // SAFETY: SSE2 is part of every x86-64.
+                self.fill(input, |bytes| unsafe { x86::block_sse2(bytes) });
             }
-            (block(&padded), 0)
         }
-    };
-    *slot = Block { control: last.control >> before, not_token: last.not_token >> before };
-    count + 1
+        #[cfg(not(target_arch = "x86_64"))]
+        self.fill(input, block_scalar);
+    }
+
+    /// The first byte from `from` on that no value may hold.
+    #[inline]
+    pub(super) fn next_control(&self, mut from: usize) -> Option<usize> {
+        while from < Self::BYTES {
+            let window = window(&self.control, from);
+            if window != 0 {
+                return Some(from + window.trailing_zeros() as usize);
+            }
+            from += WIDTH;
+        }
+        None
+    }
+
+    /// The first byte from `from` on that no name may hold, if it is one of the next 64.
+    #[inline]
+    pub(super) fn next_not_token(&self, from: usize) -> Option<usize> {
+        match window(&self.not_token, from) {
+            0 => None,
+            window => Some(from + window.trailing_zeros() as usize),
+        }
+    }
+
+    /// Applies `block` to each 64 bytes and to what remains.
+    #[inline(always)]
+    fn fill(&mut self, input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) {
+        let mut slots = self.control.iter_mut().zip(self.not_token.iter_mut());
+        let mut parts = input.chunks_exact(WIDTH);
+        for part in parts.by_ref() {
+            if let (Some(bytes), Some(slot)) = (part.first_chunk(), slots.next()) {
+                let known = block(bytes);
+                *slot.0 = known.control;
+                *slot.1 = known.not_token;
+            }
+        }
+        let rest = parts.remainder();
+        if !rest.is_empty() {
+            let (last, before) = match input.last_chunk() {
+                Some(last) => (block(last), WIDTH - rest.len()),
+                None => (block(&padded(rest)), 0),
+            };
+            if let Some(slot) = slots.next() {
+                *slot.0 = last.control >> before;
+                *slot.1 = last.not_token >> before;
+            }
+        }
+        for slot in slots {
+            *slot.0 = 0;
+            *slot.1 = 0;
+        }
+    }
+}
+
+/// How many bytes at the start of the input a value may hold.
+pub(super) fn text_run(input: &[u8]) -> usize {
+    let mut masks = Masks::default();
+    for (i, part) in input.chunks(Masks::BYTES).enumerate() {
+        masks.classify(part);
+        if let Some(at) = masks.next_control(0) {
+            return i * Masks::BYTES + at;
+        }
+    }
+    input.len()
+}
+
+/// The 64 bits from bit `from` on.
+#[inline]
+fn window(words: &[u64; BATCH + 2], from: usize) -> u64 {
+    let shift = from % WIDTH;
+    match words.get(from / WIDTH..) {
+        Some([low, high, ..]) => low >> shift | high << 1 << (WIDTH - 1 - shift),
+        _ => 0,
+    }
+}
+
+/// Fewer than 64 bytes, and token characters behind them.
+fn padded(rest: &[u8]) -> [u8; WIDTH] {
+    let mut bytes = [b'a'; WIDTH];
+    for (to, from) in bytes.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    bytes
 }
 
 /// One byte at a time: the reference, and what runs where there is no SIMD.
@@ -87,7 +153,7 @@ fn block_scalar(bytes: &[u8; WIDTH]) -> Block {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BATCH, Block, WIDTH, blocks};
+    use super::{Block, Masks, WIDTH};
     use std::arch::x86_64::*;
 
     /// For each low half of a byte: bit h is set if the byte with the high half h is a token character.
@@ -117,8 +183,8 @@ mod x86 {
     const BIT_BY_HIGH: [i8; 16] = [1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn classify_avx2(input: &[u8], out: &mut [Block; BATCH]) -> usize {
-        blocks(input, out, |bytes| block_avx2(bytes))
+    pub(super) fn classify_avx2(masks: &mut Masks, input: &[u8]) {
+        masks.fill(input, |bytes| block_avx2(bytes));
     }
 
     #[inline]
@@ -185,27 +251,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn reference(input: &[u8]) -> Vec<Block> {
-        let mut out = Vec::new();
-        for part in input.chunks(WIDTH).take(BATCH) {
-            let mut padded = [b'a'; WIDTH];
-            padded[..part.len()].copy_from_slice(part);
-            out.push(block_scalar(&padded));
-        }
-        out
-    }
-
     fn agrees(input: &[u8]) {
-        let expected = reference(input);
-        let mut out = [Block::default(); BATCH];
-        let n = classify(input, &mut out);
-        assert_eq!(&out[..n], expected);
+        let whole = input;
+        let input = &input[..input.len().min(Masks::BYTES)];
+        let mut expected = Masks::default();
+        for (i, part) in input.chunks(WIDTH).take(BATCH).enumerate() {
+            let block = block_scalar(&padded(part));
+            expected.control[i] = block.control;
+            expected.not_token[i] = block.not_token;
+        }
+        let check = |masks: &Masks| {
+            assert_eq!(masks.control, expected.control);
+            assert_eq!(masks.not_token, expected.not_token);
+        };
+        let mut masks = Masks { control: [!0; BATCH + 2], not_token: [!0; BATCH + 2] };
+        masks.classify(whole);
+        check(&masks);
         #[cfg(target_arch = "x86_64")]
         {
-            let mut out = [Block::default(); BATCH];
             // SAFETY: SSE2 is part of every x86-64.
-            let n = blocks(input, &mut out, |bytes| unsafe { x86::block_sse2(bytes) });
-            assert_eq!(&out[..n], expected);
+            masks.fill(input, |bytes| unsafe { x86::block_sse2(bytes) });
+            check(&masks);
+        }
+        for from in 0..=input.len() + 1 {
+            let rest = input.get(from..).unwrap_or_default();
+            let control = rest.iter().position(|&b| !is_text(b)).map(|at| from + at);
+            assert_eq!(masks.next_control(from), control);
+            let not_token = rest.iter().take(WIDTH).position(|&b| !is_token(b)).map(|at| from + at);
+            assert_eq!(masks.next_not_token(from), not_token);
         }
     }
 

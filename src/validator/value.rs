@@ -38,9 +38,13 @@ impl Field {
     /// By name. The name is a token, so setting bit 5 maps upper to lower case and nothing else to a letter or `-`.
     #[inline]
     pub(super) fn of(name: &[u8]) -> Field {
-        const LENGTHS: u32 = 1 << 7 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 17;
+        const LENGTHS: u64 = 1 << 7 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 17;
+        const INITIALS: u64 =
+            1 << (b'c' & 31) | 1 << (b'k' & 31) | 1 << (b'p' & 31) | 1 << (b't' & 31) | 1 << (b'u' & 31);
         let len = name.len();
-        if len > 17 || LENGTHS >> len & 1 == 0 {
+        let initial = name.first().map_or(0, |b| b & 31);
+        // One branch, nearly never taken: names of the same length are common, of the same initial too, both are not.
+        if LENGTHS >> (len & 63) & INITIALS >> initial & 1 == 0 {
             return Field::Other;
         }
         match (len, lower(name, 0)) {

@@ -52,12 +52,16 @@ pub enum End {
 }
 
 /// The connection may carry another request. Only ever with [`Event::Complete`].
+/// cbindgen:ignore
 pub const REUSABLE: u32 = 1;
 /// Bytes came behind the end; they were not taken.
+/// cbindgen:ignore
 pub const EXCESS: u32 = 2;
 /// The head in question is HTTP/1.0.
+/// cbindgen:ignore
 pub const HTTP_1_0: u32 = 4;
 /// Something was tolerated that must not be forwarded as it came.
+/// cbindgen:ignore
 pub const NORMALISE: u32 = 8;
 
 /// What one call saw.
