@@ -1,4 +1,4 @@
-// nginx's balancer interface: peer.init, get, free and TLS sessions.
+// nginx's balancer interface: peer.init, get and free.
 //
 // nginx asks its configuration, after free(), whether another attempt may follow. Here that configuration is the
 // request's own copy, so the decision is written there: every bit of next_upstream set is "retry", none is "stop".
@@ -12,8 +12,6 @@
 
 static ngx_int_t tg_peer_get(ngx_peer_connection_t *pc, void *data);
 static void tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state);
-static ngx_int_t tg_set_session(ngx_peer_connection_t *pc, void *data);
-static void tg_save_session(ngx_peer_connection_t *pc, void *data);
 
 static void
 tg_request_cleanup(void *data)
@@ -144,56 +142,6 @@ tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     tg_head_wrap(p);
 
     return NGX_OK;
-}
-
-// Notes that the library failed. What it was doing for this request is over; round robin takes the next attempt.
-void
-tg_broken(tg_request_t *p, tidegate_status status, const char *call)
-{
-    static time_t last;
-    char text[240];
-    size_t len = 0;
-
-    // One line a second says it; more would drown what caused it.
-    if (last != ngx_time()) {
-        last = ngx_time();
-        (void) tidegate_last_error(text, sizeof(text), &len);
-        ngx_log_error(NGX_LOG_ERR, p->r->connection->log, 0,
-                      "tidegate: %s failed, round robin serves instead: %s: %*s", call, tidegate_strerror(status),
-                      ngx_min(len, sizeof(text)), text);
-    }
-
-    p->open = 0;
-    p->validate = 0;
-    p->broken = 1;
-}
-
-// Round robin for the rest of the request. Its functions are kept aside, so that keepalive's wrapping stays.
-static ngx_int_t
-tg_robin_get(tg_request_t *p, ngx_peer_connection_t *pc)
-{
-    ngx_http_request_t *r = p->r;
-    ngx_http_upstream_t *u = r->upstream;
-
-    if (p->robin == NULL) {
-        ngx_peer_connection_t saved = u->peer;
-
-        // Data that stands there round robin takes for its own.
-        u->peer.data = NULL;
-
-        if (ngx_http_upstream_init_round_robin_peer(r, u->upstream) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        p->robin = u->peer.data;
-        p->robin_get = u->peer.get;
-        p->robin_free = u->peer.free;
-        saved.tries = u->peer.tries;
-        u->peer = saved;
-        p->conf.next_upstream = p->original->next_upstream;
-    }
-
-    return p->robin_get(pc, p->robin);
 }
 
 static tidegate_status
@@ -387,39 +335,3 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     p->fresh = outcome.cause == TIDEGATE_CAUSE_CONNECTION_REUSED_CLOSED;
     tg_follow(p, &decision, nginx_status);
 }
-
-#if (NGX_HTTP_SSL)
-
-static ngx_int_t
-tg_set_session(ngx_peer_connection_t *pc, void *data)
-{
-    tg_request_t *p = data;
-
-    if (!p->open || p->address->session == NULL) {
-        return NGX_OK;
-    }
-
-    return ngx_ssl_set_session(pc->connection, p->address->session);
-}
-
-static void
-tg_save_session(ngx_peer_connection_t *pc, void *data)
-{
-    tg_request_t *p = data;
-    ngx_ssl_session_t *session;
-
-    if (!p->open) {
-        return;
-    }
-
-    session = ngx_ssl_get_session(pc->connection);
-
-    if (session != NULL) {
-        if (p->address->session != NULL) {
-            ngx_ssl_free_session(p->address->session);
-        }
-        p->address->session = session;
-    }
-}
-
-#endif

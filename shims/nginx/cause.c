@@ -34,7 +34,7 @@ tg_outcome_flags(tg_request_t *p, ngx_peer_connection_t *pc)
     return flags;
 }
 
-// connect() failed at once, or the socket could not be made; nginx has closed it and left errno.
+// connect() failed at once; nginx has closed the socket and left errno.
 static uint32_t
 tg_cause_connect(int error)
 {
@@ -109,7 +109,7 @@ tg_outcome_failed(tg_request_t *p, ngx_peer_connection_t *pc, int error, tidegat
 
 // The request was finalised: a success, the client's fault, or a body that broke off.
 static void
-tg_outcome_final(tg_request_t *p, ngx_peer_connection_t *pc, int error, tidegate_outcome *o)
+tg_outcome_final(tg_request_t *p, ngx_peer_connection_t *pc, tidegate_outcome *o)
 {
     ngx_http_request_t *r = p->r;
     ngx_http_upstream_t *u = r->upstream;
@@ -119,13 +119,9 @@ tg_outcome_final(tg_request_t *p, ngx_peer_connection_t *pc, int error, tidegate
     o->phase = TIDEGATE_PHASE_DONE;
 
     if (!p->head_done) {
-        // No head was accepted and nobody failed: the client went, or this machine ran out of something.
-        if (p->rc == NGX_HTTP_INTERNAL_SERVER_ERROR) {
-            o->cause = c == NULL ? tg_cause_connect(error) : TIDEGATE_CAUSE_LOCAL_FAULT;
-            o->phase = TIDEGATE_PHASE_CONNECT;
-        } else {
-            o->cause = TIDEGATE_CAUSE_CLIENT_CLOSED;
-        }
+        // No head was accepted and no peer failed: the client went, or this machine ran out of something.
+        o->cause = p->rc == NGX_HTTP_INTERNAL_SERVER_ERROR ? TIDEGATE_CAUSE_LOCAL_FAULT : TIDEGATE_CAUSE_CLIENT_CLOSED;
+        o->phase = TIDEGATE_PHASE_CONNECT;
 
     } else if (u->upgrade || !r->header_sent || p->rc == NGX_OK || p->rc == NGX_DECLINED) {
         // Accepted, and then ended as asked: complete, redirected by X-Accel-Redirect, replaced by an error_page. A
@@ -165,7 +161,7 @@ tg_outcome(tg_request_t *p, ngx_peer_connection_t *pc, ngx_uint_t state, int err
     if (state != 0) {
         tg_outcome_failed(p, pc, error, o);
     } else {
-        tg_outcome_final(p, pc, error, o);
+        tg_outcome_final(p, pc, o);
     }
 
     if (p->head_done) {

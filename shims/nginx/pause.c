@@ -89,6 +89,10 @@ tg_pause_end(tg_request_t *p)
         ngx_del_timer(&p->pause);
     }
 
+    if (p->pause.posted) {
+        ngx_delete_posted_event(&p->pause);
+    }
+
     // In get() nginx has pushed the next attempt's entry behind it; when the request ends it is the last one.
     if (p->resuming) {
         p->resuming = 0;

@@ -68,6 +68,14 @@ tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
                 }
             }
 
+            // nginx's defaults: whoever wrote something else expects it to work.
+            if (from->max_fails != 1 || from->fail_timeout != 10) {
+                ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                              "\"max_fails\" and \"fail_timeout\" of server \"%V\" in %s:%ui serve only where "
+                              "\"tidegate\" can't: use its \"fails\" and \"eject\"",
+                              &from->name, us->file_name, us->line);
+            }
+
             tg_peer_from(&upstream->peers[upstream->npeers++], from, priority);
         }
     }

@@ -158,7 +158,16 @@ void tg_worker_stop(ngx_cycle_t *cycle);
 ngx_int_t tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
 tg_request_t *tg_request(ngx_http_request_t *r);
 void tg_follow(tg_request_t *p, const tidegate_decision *decision, ngx_uint_t nginx_status);
+
+// fallback.c
 void tg_broken(tg_request_t *p, tidegate_status status, const char *call);
+ngx_int_t tg_robin_get(tg_request_t *p, ngx_peer_connection_t *pc);
+
+// session.c
+#if (NGX_HTTP_SSL)
+ngx_int_t tg_set_session(ngx_peer_connection_t *pc, void *data);
+void tg_save_session(ngx_peer_connection_t *pc, void *data);
+#endif
 
 // pause.c
 ngx_int_t tg_pause_open(ngx_log_t *log);

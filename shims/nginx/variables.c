@@ -19,6 +19,11 @@ tg_variable_set(ngx_http_variable_value_t *v, const void *data, size_t len)
 static const char *
 tg_origin(const tg_request_t *p)
 {
+    // A stored response took the place of whatever happened.
+    if (p->r->cached) {
+        return "";
+    }
+
     return p->delivered ? "upstream" : p->answered || p->decision.verdict == TIDEGATE_DECISION_ANSWER ? "gateway" : "";
 }
 

@@ -100,6 +100,13 @@ fn bad_words_of_location_directives_are_refused() {
 }
 
 #[test]
+fn parameters_without_effect_are_warned_of() {
+    need_nginx!();
+    let (ok, text) = nginx_test(&upstream("tidegate round_robin;", &["127.0.0.1:1 max_fails=3"], "")).unwrap();
+    assert!(ok && text.contains("[warn]") && text.contains("use its \"fails\" and \"eject\""), "{text}");
+}
+
+#[test]
 fn every_directive_is_accepted() {
     need_nginx!();
     let full = "tidegate least_request fails=3 eject=500ms eject_max=10s trials=1 attempts=3 budget=10% budget_min=5 \

@@ -131,8 +131,8 @@ fn without_tidegate_round_robin_serves() {
 #[test]
 fn a_graceful_exit_waits_for_delayed_requests() {
     need_nginx!();
-    let mut bed = Bed::new(3, "round_robin fails=31 backoff=200ms backoff_max=200ms budget=off")
-        .http("keepalive_timeout 0;");
+    let mut bed =
+        Bed::new(3, "round_robin fails=31 backoff=200ms backoff_max=200ms budget=off").http("keepalive_timeout 0;");
     for backend in &mut bed.backends[..2] {
         backend.set(Behaviour::Reset).unwrap();
     }
