@@ -19,6 +19,10 @@ tg_broken(tg_request_t *p, tidegate_status status, const char *call)
                       ngx_min(len, sizeof(text)), text);
     }
 
+    if (p->open) {
+        tidegate_request_end(&p->request, tg_now());
+    }
+
     p->open = 0;
     p->validate = 0;
     p->broken = 1;

@@ -66,7 +66,10 @@ typedef struct {
 } tg_location_t;
 
 // One request, from peer.init to the end of its pool.
-typedef struct {
+typedef struct tg_request_s tg_request_t;
+
+struct tg_request_s {
+    tg_request_t *next_free;
     ngx_http_request_t *r;
     tg_main_t *main;
     tg_upstream_t *upstream;
@@ -124,7 +127,7 @@ typedef struct {
     tidegate_request request;
     tidegate_validator validator;
     ngx_http_upstream_conf_t conf;
-} tg_request_t;
+};
 
 // tidegate_retry.
 #define TG_RETRY_DEFAULT 0
