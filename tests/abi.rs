@@ -62,7 +62,11 @@ fn dialects() -> [(&'static str, Command); 3] {
 
 /// Compiles a program in every dialect against both libraries, and runs it: what each run printed.
 fn build_and_run(source: &Path) -> Vec<String> {
-    let (libraries, scratch) = (libraries(), scratch("abi"));
+    let (libraries, scratch) = (libraries(), scratch(&source.file_stem().unwrap().to_string_lossy()));
+    // Programs look for the SONAME, which cargo's output does not carry as a file name.
+    let named = scratch.join("libtidegate.so.0");
+    let _ = std::fs::remove_file(&named);
+    let _ = std::os::unix::fs::symlink(libraries.join("libtidegate.so"), &named);
     let stem = source.file_stem().unwrap().to_string_lossy().into_owned();
     let mut printed = vec![];
     for (dialect, mut compile) in dialects() {
@@ -80,7 +84,7 @@ fn build_and_run(source: &Path) -> Vec<String> {
             let mut link = compiler("CC", "cc");
             link.arg(&object).arg("-o").arg(&program);
             if shared {
-                link.arg("-L").arg(&libraries).arg("-ltidegate").arg(format!("-Wl,-rpath,{}", libraries.display()));
+                link.arg("-L").arg(&libraries).arg("-ltidegate").arg(format!("-Wl,-rpath,{}", scratch.display()));
             } else {
                 link.arg(libraries.join("libtidegate.a")).args(SYSTEM).arg("-lgcc_s");
             }

@@ -1,0 +1,149 @@
+// The module's table of contents: directives, configurations, hooks. Each directive's own code is in directives.c
+// and status.c.
+
+#include "tidegate_module.h"
+
+static void *tg_create_main(ngx_conf_t *cf);
+static void *tg_create_upstream(ngx_conf_t *cf);
+static void *tg_create_location(ngx_conf_t *cf);
+static char *tg_merge_location(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t tg_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t tg_init_module(ngx_cycle_t *cycle);
+
+static ngx_command_t tg_commands[] = {
+
+    { ngx_string("tidegate"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      tg_directive_upstream, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_answer"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      tg_directive_answer, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_label"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      tg_directive_label, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_retry"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      tg_directive_retry, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_status"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      tg_directive_status, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    ngx_null_command
+};
+
+static ngx_http_module_t tg_module_ctx = {
+    .preconfiguration = tg_variables,
+    .postconfiguration = tg_postconfiguration,
+    .create_main_conf = tg_create_main,
+    .create_srv_conf = tg_create_upstream,
+    .create_loc_conf = tg_create_location,
+    .merge_loc_conf = tg_merge_location,
+};
+
+ngx_module_t ngx_http_tidegate_module = {
+    NGX_MODULE_V1,
+    &tg_module_ctx,
+    tg_commands,
+    NGX_HTTP_MODULE,
+    NULL,               // init master
+    tg_init_module,
+    tg_worker_start,
+    NULL, NULL,         // threads
+    tg_worker_stop,
+    NULL,               // exit master
+    NGX_MODULE_V1_PADDING
+};
+
+static void *
+tg_create_main(ngx_conf_t *cf)
+{
+    tg_main_t *main = ngx_pcalloc(cf->pool, sizeof(tg_main_t));
+
+    if (main == NULL
+        || ngx_array_init(&main->upstreams, cf->pool, 4, sizeof(tg_upstream_t *)) != NGX_OK
+        || tidegate_table_options_init(&main->capacity, sizeof(main->capacity)) != TIDEGATE_OK)
+    {
+        return NULL;
+    }
+
+    return main;
+}
+
+static void *
+tg_create_upstream(ngx_conf_t *cf)
+{
+    tg_upstream_t *upstream = ngx_pcalloc(cf->pool, sizeof(tg_upstream_t));
+
+    if (upstream == NULL
+        || tidegate_upstream_options_init(&upstream->options, sizeof(upstream->options)) != TIDEGATE_OK)
+    {
+        return NULL;
+    }
+
+    return upstream;
+}
+
+static void *
+tg_create_location(ngx_conf_t *cf)
+{
+    tg_location_t *location = ngx_pcalloc(cf->pool, sizeof(tg_location_t));
+
+    if (location != NULL) {
+        location->format = NGX_CONF_UNSET_UINT;
+        location->retry = NGX_CONF_UNSET_UINT;
+    }
+
+    return location;
+}
+
+static char *
+tg_merge_location(ngx_conf_t *cf, void *parent, void *child)
+{
+    tg_location_t *prev = parent, *conf = child;
+
+    ngx_conf_merge_uint_value(conf->format, prev->format, TIDEGATE_FORMAT_AUTO);
+    ngx_conf_merge_uint_value(conf->retry, prev->retry, TG_RETRY_DEFAULT);
+    ngx_conf_merge_str_value(conf->label, prev->label, "");
+
+    return NGX_CONF_OK;
+}
+
+// Runs when all of http {} is read and every upstream is initialised.
+static ngx_int_t
+tg_postconfiguration(ngx_conf_t *cf)
+{
+    tg_main_t *main = ngx_http_conf_get_module_main_conf(cf, ngx_http_tidegate_module);
+    tg_upstream_t **upstreams = main->upstreams.elts;
+
+    for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
+        // Another balancer's directive came later and took the upstream over; nginx itself only warns of it.
+        if (!upstreams[i]->initialised) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "upstream \"%V\" in %s:%ui has another balancer beside \"tidegate\": remove one of them",
+                          &upstreams[i]->uscf->host, upstreams[i]->uscf->file_name, upstreams[i]->uscf->line);
+            return NGX_ERROR;
+        }
+    }
+
+    if (main->upstreams.nelts != 0 && tg_table_zone(cf, main) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return tg_answer_filters();
+}
+
+// Runs in the master once per configuration, after everything that can refuse it: a reload that fails earlier has
+// declared nothing.
+static ngx_int_t
+tg_init_module(ngx_cycle_t *cycle)
+{
+    tg_main_t *main = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_tidegate_module);
+
+    if (main != NULL && main->table != NULL) {
+        tg_declare(main, cycle->log);
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,208 @@
+// The nginx shim: what its files share.
+//
+// The shim owns no policy. It translates: `server` lines into peers, nginx's events into outcomes, decisions into
+// nginx's retry mask, answers into headers and a body. Which peer, whether to retry and what to answer come from
+// include/tidegate.h. Whatever fails inside the library costs a request its Tidegate, never its answer: it is then
+// served by nginx's own round robin.
+//
+// The key trick is a private copy of the proxy configuration for each request (`conf` below): nginx asks it, after
+// every attempt, whether there is to be another one.
+
+#ifndef TIDEGATE_MODULE_H
+#define TIDEGATE_MODULE_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+#include <time.h>
+
+#include "tidegate.h"
+
+// A peer's address as this worker last read it, by the peer's slot; `peer` says whose it is.
+typedef struct {
+    uint64_t peer;
+    socklen_t socklen;
+    size_t name_len;
+    u_char name[128];
+    ngx_ssl_session_t *session;
+    // 112 bytes are the ABI's bound; the two more keep a full sockaddr_un terminated.
+    _Alignas(8) u_char sockaddr[120];
+} tg_address_t;
+
+// One nginx configuration, in the master and in each worker.
+typedef struct {
+    ngx_shm_zone_t *zone;
+    ngx_flag_t capacity_set;
+    tidegate_table_options capacity;
+    // tg_upstream_t *
+    ngx_array_t upstreams;
+    tidegate_table *table;
+    // NULL in the master, and where joining failed: requests then go round robin.
+    tidegate_worker *worker;
+    // By slot; entries are made on first use.
+    tg_address_t **addresses;
+    ngx_event_t tick;
+} tg_main_t;
+
+// `tidegate` in one upstream {}.
+typedef struct {
+    ngx_http_upstream_srv_conf_t *uscf;
+    tidegate_upstream_options options;
+    // The name that clients may see.
+    ngx_str_t label;
+    uint32_t id;
+    tidegate_peer *peers;
+    ngx_uint_t npeers;
+    unsigned initialised : 1;
+    // The table knows it; otherwise its requests go round robin.
+    unsigned declared : 1;
+} tg_upstream_t;
+
+typedef struct {
+    ngx_uint_t format;
+    ngx_uint_t retry;
+    ngx_str_t label;
+} tg_location_t;
+
+// One request, from peer.init to the end of its pool.
+typedef struct tg_request_s tg_request_t;
+
+struct tg_request_s {
+    tg_request_t *next_free;
+    ngx_http_request_t *r;
+    tg_main_t *main;
+    tg_upstream_t *upstream;
+    ngx_http_upstream_conf_t *original;
+
+    ngx_int_t (*process_header)(ngx_http_request_t *r);
+    ngx_int_t (*reinit_request)(ngx_http_request_t *r);
+    void (*finalize_request)(ngx_http_request_t *r, ngx_int_t rc);
+
+    // Set once the library failed: round robin's functions and data.
+    ngx_event_get_peer_pt robin_get;
+    ngx_event_free_peer_pt robin_free;
+    void *robin;
+
+    tg_address_t *address;
+    ngx_str_t *peer_name;
+    ngx_event_t pause;
+    uint64_t wait_ns;
+    uint64_t picked_ns;
+    uint64_t head_ns;
+    // Bytes of u->buffer that the validator has seen.
+    size_t fed;
+    // What finalize_request was told.
+    ngx_int_t rc;
+    // Of a head that was refused.
+    uint32_t cause;
+    uint32_t reason;
+    uint32_t attempts;
+
+    // An attempt is open in the library.
+    unsigned open : 1;
+    // The library failed: round robin serves.
+    unsigned broken : 1;
+    unsigned validate : 1;
+    // The validator passed a final head.
+    unsigned head_seen : 1;
+    // It was judged good, and is being delivered.
+    unsigned head_done : 1;
+    unsigned paused : 1;
+    // The pause is over, nginx is on its way to get().
+    unsigned resuming : 1;
+    // The next get() ends the request with answer.status.
+    unsigned give_up : 1;
+    // The next attempt needs a new connection: an idle one had been closed.
+    unsigned fresh : 1;
+    // The peer's response was accepted.
+    unsigned delivered : 1;
+    unsigned answered : 1;
+    unsigned body_due : 1;
+
+    ngx_str_t body;
+    tidegate_pick pick;
+    tidegate_decision decision;
+    tidegate_answer answer;
+    tidegate_request request;
+    tidegate_validator validator;
+    ngx_http_upstream_conf_t conf;
+};
+
+// tidegate_retry.
+#define TG_RETRY_DEFAULT 0
+#define TG_RETRY_SAFE 1
+#define TG_RETRY_OFF 2
+
+// tidegate_answer off: nginx's built-in page. Beside TIDEGATE_FORMAT_*.
+#define TG_ANSWER_OFF 100
+
+extern ngx_module_t ngx_http_tidegate_module;
+
+// directives.c
+char *tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+// peers.c
+ngx_int_t tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);
+tg_address_t *tg_address(tg_main_t *main, const tidegate_pick *pick);
+ngx_int_t tg_declare_try(ngx_conf_t *cf, tg_main_t *main);
+void tg_declare(tg_main_t *main, ngx_log_t *log);
+
+// table.c
+ngx_int_t tg_table_zone(ngx_conf_t *cf, tg_main_t *main);
+ngx_int_t tg_worker_start(ngx_cycle_t *cycle);
+void tg_worker_stop(ngx_cycle_t *cycle);
+
+// balance.c
+ngx_int_t tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
+tg_request_t *tg_request(ngx_http_request_t *r);
+void tg_follow(tg_request_t *p, const tidegate_decision *decision, ngx_uint_t nginx_status);
+
+// fallback.c
+void tg_broken(tg_request_t *p, tidegate_status status, const char *call);
+ngx_int_t tg_robin_get(tg_request_t *p, ngx_peer_connection_t *pc);
+
+// session.c
+#if (NGX_HTTP_SSL)
+ngx_int_t tg_set_session(ngx_peer_connection_t *pc, void *data);
+void tg_save_session(ngx_peer_connection_t *pc, void *data);
+#endif
+
+// pause.c
+ngx_int_t tg_pause_open(ngx_log_t *log);
+ngx_int_t tg_pause_start(tg_request_t *p, ngx_peer_connection_t *pc, ngx_msec_t wait);
+void tg_pause_end(tg_request_t *p);
+
+// head.c
+void tg_head_wrap(tg_request_t *p);
+void tg_head_start(tg_request_t *p);
+
+// cause.c
+ngx_uint_t tg_outcome(tg_request_t *p, ngx_peer_connection_t *pc, ngx_uint_t state, int error, uint64_t now,
+                      tidegate_outcome *outcome);
+uint32_t tg_outcome_flags(tg_request_t *p, ngx_peer_connection_t *pc);
+
+// answer.c
+void tg_answer_prepare(tg_request_t *p);
+ngx_int_t tg_answer_filters(void);
+
+// variables.c, status.c
+ngx_int_t tg_variables(ngx_conf_t *cf);
+char *tg_directive_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+// A vDSO call, 17 ns. nginx's own clock has milliseconds and stands still within a turn of its event loop.
+static inline uint64_t
+tg_now(void)
+{
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000000u + (uint64_t) ts.tv_nsec;
+}
+
+#endif

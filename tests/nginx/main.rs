@@ -1,0 +1,13 @@
+//! The nginx module in a real nginx: two workers, real backends, a strict client, load at a fixed rate.
+//!
+//! Every test ends by reading the error log. Without nginx on the machine the tests say so and pass;
+//! TIDEGATE_REQUIRE_NGINX=1 makes that a failure. The module comes from `make nginx-module`.
+
+mod answers;
+mod bed;
+mod configuration;
+mod failover;
+mod heads;
+mod keepalive;
+mod processes;
+mod variables;
