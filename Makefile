@@ -27,11 +27,11 @@ build: ## Build the library: target/release/libtidegate.so and .a
 
 .PHONY: proxy
 proxy: build ## Build the C examples: build/examples
-	$(MAKE) -C ffi-examples
+	$(MAKE) -s -C ffi-examples
 
 .PHONY: nginx-module
 nginx-module: build ## Build the nginx module against the installed nginx: build/nginx
-	$(MAKE) -C shims/nginx MODULE_DIR=$(CURDIR)/build/nginx LIBTIDEGATE=$(CURDIR)/target/release/libtidegate.a NGINX_SRC=$(NGINX_SRC)
+	$(MAKE) -s -C shims/nginx MODULE_DIR=$(CURDIR)/build/nginx LIBTIDEGATE=$(CURDIR)/target/release/libtidegate.a NGINX_SRC=$(NGINX_SRC)
 
 # A second make, because `setup` may have installed what HAVE_NGINX looks for.
 .PHONY: all
