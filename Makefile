@@ -1,11 +1,94 @@
-# What CI runs is here; `make help` lists it.
-CBINDGEN_VERSION = 0.29.4
+# Everything that CI runs is a target here. `make help` lists them.
+#
+# Two commands do all the set-up on a fresh machine with Rust and a C compiler: `make demo` and `make test`.
 
-.PHONY: header
-header: ## Generate include/tidegate.h from src/ffi (needs cbindgen $(CBINDGEN_VERSION))
-	cbindgen --config cbindgen.toml --crate tidegate --output include/tidegate.h .
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DESTDIR ?=
+CC ?= cc
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+SO := libtidegate.so.$(VERSION)
+# The module is built where the headers of an nginx are installed.
+NGINX_SRC ?= /usr/share/nginx/src
+HAVE_NGINX := $(shell { command -v nginx || test -x /usr/sbin/nginx; } >/dev/null 2>&1 && test -e $(NGINX_SRC)/configure && echo yes)
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: setup
+setup: ## Install what is missing (nginx and its headers, valgrind) where that is possible, or say what to install
+	@sh scripts/setup.sh
+
+.PHONY: build
+build: ## Build the library: target/release/libtidegate.so and .a
+	cargo build --release
+
+.PHONY: proxy
+proxy: build ## Build the C examples: build/examples
+	$(MAKE) -C ffi-examples
 
 .PHONY: nginx-module
-nginx-module: ## Build the nginx module against the installed nginx (needs nginx-dev): build/nginx
+nginx-module: build ## Build the nginx module against the installed nginx: build/nginx
+	$(MAKE) -C shims/nginx MODULE_DIR=$(CURDIR)/build/nginx LIBTIDEGATE=$(CURDIR)/target/release/libtidegate.a NGINX_SRC=$(NGINX_SRC)
+
+# A second make, because `setup` may have installed what HAVE_NGINX looks for.
+.PHONY: all
+all: setup
+	$(MAKE) proxy $(if $(HAVE_NGINX),nginx-module)
+
+.PHONY: demo
+demo: setup ## The main job, on real traffic, in under two minutes
+	$(MAKE) all
+	cargo run --release -p tidegate-testbed --bin demo
+
+.PHONY: test
+test: setup ## All tests but the long ones
+	$(MAKE) all
+	cargo test --workspace --exclude tidegate-bench
+
+.PHONY: test-deep
+test-deep: test ## The long ones: 10,000 kills, many more random cases
+	TIDEGATE_KILLS=10000 cargo test --release --test processes
+	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
+
+.PHONY: lint
+lint: ## rustfmt, clippy, C warnings
+	cargo fmt --all -- --check
+	cargo clippy --workspace --exclude tidegate-bench --all-targets -- -D warnings
+	$(MAKE) -C ffi-examples check-dialects
+
+.PHONY: header
+header: ## Generate include/tidegate.h from src/ffi, and record symbols and layouts
 	cargo build --release
-	$(MAKE) -C shims/nginx MODULE_DIR=$(CURDIR)/build/nginx LIBTIDEGATE=$(CURDIR)/target/release/libtidegate.a
+	TIDEGATE_BLESS=1 cargo test --test header --test abi
+
+# The version nodes of the symbols need a link of their own: a version script that build.rs passes to rust-lld is
+# silently ignored.
+build/lib/$(SO): target/release/libtidegate.a abi/tidegate.map
+	@mkdir -p $(@D)
+	$(CC) -shared -o $@ -Wl,--whole-archive target/release/libtidegate.a -Wl,--no-whole-archive \
+	  -Wl,-soname,libtidegate.so.0 -Wl,--version-script=abi/tidegate.map -Wl,--gc-sections \
+	  -Wl,--strip-debug -Wl,-z,nodelete -Wl,-z,relro,-z,now,-z,defs -lgcc_s -lpthread -lm -ldl -lc
+
+target/release/libtidegate.a: build
+
+.PHONY: install
+install: build/lib/$(SO) ## Install library, header, pkg-config and CMake files: PREFIX= DESTDIR=
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/tidegate $(DESTDIR)$(INCLUDEDIR)
+	install -m 755 build/lib/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/libtidegate.so.0
+	ln -sf libtidegate.so.0 $(DESTDIR)$(LIBDIR)/libtidegate.so
+	install -m 644 target/release/libtidegate.a $(DESTDIR)$(LIBDIR)/libtidegate.a
+	install -m 644 include/tidegate.h $(DESTDIR)$(INCLUDEDIR)/tidegate.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' -e 's|@VERSION@|$(VERSION)|' \
+	  packaging/tidegate.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/tidegate.pc
+	install -m 644 packaging/tidegate-config.cmake $(DESTDIR)$(LIBDIR)/cmake/tidegate/tidegate-config.cmake
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf build
+
+-include benches/targets.mk

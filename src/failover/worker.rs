@@ -49,6 +49,8 @@ impl Worker {
         }
         self.table.reclaim(now);
         self.table.scrub();
+        // Whoever died between a transition and this left it undone.
+        self.table.upstream_ids().for_each(|id| crate::health::update_panic(&self.table, id));
         Ok(())
     }
 

@@ -414,3 +414,71 @@ pub unsafe extern "C" fn tidegate_head_next_field(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::{TIDEGATE_ERR_INVALID, TIDEGATE_OK};
+    use std::mem::zeroed;
+    use std::ptr::null;
+
+    fn sized<T>() -> T {
+        // SAFETY: the structs of this file are valid when all zero, and begin with their size.
+        unsafe {
+            let mut value: T = zeroed();
+            (&raw mut value).cast::<usize>().write(size_of::<T>());
+            value
+        }
+    }
+
+    #[test]
+    fn a_response_through_the_abi() {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX:  y \r\n\r\n";
+        let mut validator = tidegate_validator { opaque: [0; 64] };
+        let mut verdict: tidegate_verdict = sized();
+        // SAFETY: every pointer is to a local of the right type, every length is that of its slice.
+        unsafe {
+            assert_eq!(tidegate_validator_feed(&mut validator, null(), 0, &mut verdict), TIDEGATE_ERR_STATE);
+            assert_eq!(tidegate_validator_start(&mut validator, null()), TIDEGATE_OK);
+            let fed = tidegate_validator_feed(&mut validator, head.as_ptr().cast(), head.len(), &mut verdict);
+            assert_eq!((fed, verdict.event, verdict.consumed), (TIDEGATE_OK, TIDEGATE_VERDICT_HEAD, head.len()));
+            assert_eq!((verdict.status, verdict.framing, verdict.content_length), (200, TIDEGATE_FRAMING_LENGTH, 5));
+
+            assert_eq!(tidegate_validator_finish(&mut validator, 9, &mut verdict), TIDEGATE_ERR_INVALID);
+            let ended = tidegate_validator_finish(&mut validator, TIDEGATE_END_CLOSE, &mut verdict);
+            assert_eq!((ended, verdict.event), (TIDEGATE_OK, TIDEGATE_VERDICT_REJECT));
+            assert_eq!(verdict.cause, crate::ffi::cause::TIDEGATE_CAUSE_HTTP_RESPONSE_INCOMPLETE);
+            assert_eq!(verdict.reason, reason::TIDEGATE_REASON_BODY_INCOMPLETE);
+            let name = std::ffi::CStr::from_ptr(tidegate_reason_name(verdict.reason));
+            assert_eq!(name, c"body-incomplete");
+            assert_eq!(std::ffi::CStr::from_ptr(tidegate_reason_clause(verdict.reason)), c"RFC 9112 section 8");
+            assert_eq!(std::ffi::CStr::from_ptr(tidegate_reason_name(9999)), c"unknown");
+
+            let mut cursor = 0;
+            let mut field: tidegate_field = sized();
+            for (name_len, value) in [(14, &b"5"[..]), (1, b"y")] {
+                let found = tidegate_head_next_field(head.as_ptr().cast(), head.len(), &mut cursor, &mut field);
+                assert_eq!((found, field.name_len), (TIDEGATE_OK, name_len));
+                assert_eq!(std::slice::from_raw_parts(field.value.cast::<u8>(), field.value_len), value);
+            }
+            let end = tidegate_head_next_field(head.as_ptr().cast(), head.len(), &mut cursor, &mut field);
+            assert_eq!(end, TIDEGATE_ERR_END);
+        }
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        let mut validator = tidegate_validator { opaque: [0; 64] };
+        let mut start = |change: fn(&mut tidegate_validator_options)| {
+            let mut options: tidegate_validator_options = sized();
+            change(&mut options);
+            // SAFETY: pointers to locals; `upgrade` stays NULL where its length is 0 or refused.
+            unsafe { tidegate_validator_start(&mut validator, &options) }
+        };
+        assert_eq!(start(|_| {}), TIDEGATE_OK);
+        assert_eq!(start(|o| o.method = 11), TIDEGATE_ERR_INVALID);
+        assert_eq!(start(|o| o.flags = 2), TIDEGATE_ERR_INVALID);
+        assert_eq!(start(|o| o.upgrade_len = 65), TIDEGATE_ERR_INVALID);
+        assert_eq!(start(|o| o.upgrade_len = 9), TIDEGATE_ERR_NULL);
+    }
+}

@@ -74,7 +74,7 @@ pub(super) fn has_usable_peer(
 }
 
 /// Decides anew whether the panic policy applies. Called after every transition, so that a pick need not count.
-pub(super) fn update_panic(table: &Table, upstream: UpstreamId) {
+pub(crate) fn update_panic(table: &Table, upstream: UpstreamId) {
     let percent = table.packed_policy(upstream).panic_percent() as usize;
     let (Some(word), Some(snapshot)) = (table.panic_word(upstream), table.snapshot(upstream)) else { return };
     let eligible = snapshot.members().filter(|entry| {

@@ -21,6 +21,7 @@
 mod floor;
 mod view;
 
+pub(crate) use floor::update_panic;
 pub use view::PeerView;
 
 use crate::cause::Cause;

@@ -10,7 +10,7 @@ use super::scan::Masks;
 use super::value::Field;
 use super::{State, Validator, bits};
 
-/// Below this, blocks don't pay.
+/// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
 
 impl Validator {
@@ -66,29 +66,33 @@ impl Validator {
     /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
     fn lines(&mut self, input: &[u8], from: usize) -> usize {
         let taken_before = self.section_len as usize - from;
-        let limit = if self.has(bits::INTERIM) { self.max_head.min(self.interim_room()) } else { self.max_head };
-        let room = (limit as usize).saturating_sub(taken_before);
+        let room = (self.head_limit() as usize).saturating_sub(taken_before);
         let input = input.get(..room).unwrap_or(input);
 
         let mut masks = Masks::default();
         // The start of the batch and of the line being read: each batch begins with a line.
         let mut base = 0;
         let mut line = 0;
+        let mut fields = self.fields;
         'batches: loop {
             masks.classify(input.get(base..).unwrap_or_default());
-            loop {
-                let mut value = from;
+            for end in masks.control_runs() {
+                let end = base + end;
+                if input.get(end..end + 2) != Some(b"\r\n") || end - line > self.max_line as usize {
+                    break 'batches;
+                }
                 if line > 0 || from == 0 {
-                    let Some(colon) = masks.next_not_token(line - base) else { break };
-                    value = base + colon + 1;
-                    if value == line + 1 || input.get(value - 1) != Some(&b':') {
+                    // Names beyond the window, and the empty line, are not for here.
+                    let Some(name_len @ 1..) = masks.token_run(line - base) else { break 'batches };
+                    let colon = line + name_len;
+                    if input.get(colon) != Some(&b':') || fields >= self.max_fields {
                         break 'batches;
                     }
-                }
-                let Some(end) = masks.next_control(value - base) else { break };
-                let end = base + end;
-                if input.get(end..end + 2) != Some(b"\r\n") || !self.take_line(input, line, value, end) {
-                    break 'batches;
+                    let field = Field::of(input.get(line..colon).unwrap_or_default());
+                    if field != Field::Other && !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
+                        break 'batches;
+                    }
+                    fields += 1;
                 }
                 line = end + 2;
             }
@@ -101,32 +105,11 @@ impl Validator {
         if line == 0 {
             return from;
         }
+        self.fields = fields;
         self.section_len = (taken_before + line) as u32;
         self.line_len = 0;
         self.state = State::LineStart;
         line
-    }
-
-    /// Judges the line from `line` to `end`, whose characters are known to be valid. False leaves it as it was.
-    #[inline]
-    fn take_line(&mut self, input: &[u8], line: usize, value: usize, end: usize) -> bool {
-        if end - line > self.max_line as usize {
-            return false;
-        }
-        if self.state == State::ReasonPhrase {
-            self.state = State::LineStart;
-            return true;
-        }
-        if self.fields >= self.max_fields {
-            return false;
-        }
-        let Some(name) = input.get(line..value - 1) else { return false };
-        let field = Field::of(name);
-        if field != Field::Other && !self.take_value(field, input.get(value..end).unwrap_or_default()) {
-            return false;
-        }
-        self.fields += 1;
-        true
     }
 
     /// The usual values of the fields that matter. False for any other: `head` reads it to the letter.

@@ -22,15 +22,16 @@ impl Validator {
         if !self.has(bits::TRAILER) {
             let rest = input.get(*at..).unwrap_or_default();
             *at += self.whole_lines(rest);
+            if self.take_empty_line(input.get(*at..).unwrap_or_default()) {
+                *at += 2;
+                return Ok(Step::SectionEnd);
+            }
         }
-        while let Some(&b) = input.get(*at) {
+        loop {
             if self.state == State::Value && self.field == Field::Other {
                 *at += self.plain_value(input.get(*at..).unwrap_or_default());
-                let Some(&b) = input.get(*at) else { break };
-                self.section_byte(b)?;
-                *at += 1;
-                continue;
             }
+            let Some(&b) = input.get(*at) else { return Ok(Step::More) };
             let ended = self.section_byte(b)?;
             *at += 1;
             if ended {
@@ -40,19 +41,24 @@ impl Validator {
                 return Ok(Step::On);
             }
         }
-        Ok(Step::More)
+    }
+
+    /// Takes the CR LF that ends a head, if both are there and within the limits.
+    #[inline]
+    fn take_empty_line(&mut self, input: &[u8]) -> bool {
+        let limit = self.head_limit();
+        let ends =
+            self.state == State::LineStart && input.starts_with(b"\r\n") && limit.saturating_sub(self.section_len) >= 2;
+        if ends {
+            self.section_len += 2;
+        }
+        ends
     }
 
     /// Takes what the limits allow of a value that nobody looks at, up to the first control character.
     fn plain_value(&mut self, input: &[u8]) -> usize {
-        let (section, mut room) = match self.has(bits::TRAILER) {
-            true => (self.max_trailer, u32::MAX),
-            false => (self.max_head, u32::MAX),
-        };
-        room = room.min(section.saturating_sub(self.section_len)).min(self.max_line.saturating_sub(self.line_len));
-        if self.has(bits::INTERIM) {
-            room = room.min(self.interim_room().saturating_sub(self.section_len));
-        }
+        let limit = if self.has(bits::TRAILER) { self.max_trailer } else { self.head_limit() };
+        let room = limit.saturating_sub(self.section_len).min(self.max_line.saturating_sub(self.line_len));
         let len = scan::text_run(input.get(..room as usize).unwrap_or(input));
         self.section_len += len as u32;
         self.line_len += len as u32;
@@ -145,8 +151,14 @@ impl Validator {
         Ok(())
     }
 
+    /// Most bytes of the head being read.
+    #[inline]
+    pub(super) fn head_limit(&self) -> u32 {
+        if self.has(bits::INTERIM) { self.max_head.min(self.interim_room()) } else { self.max_head }
+    }
+
     /// Bytes that the interim responses before this one have left over.
-    pub(super) fn interim_room(&self) -> u32 {
+    fn interim_room(&self) -> u32 {
         MAX_INTERIM_LEN.saturating_sub(self.interim_len)
     }
 
@@ -174,6 +186,7 @@ impl Validator {
     }
 
     /// What the status alone decides.
+    #[inline]
     pub(super) fn code_known(&mut self) -> Result<(), Reason> {
         match self.code {
             101 if self.offered_len == 0 => return Err(Reason::UPGRADE_NOT_REQUESTED),
@@ -272,6 +285,7 @@ impl Validator {
     }
 
     /// The framing of RFC 9112, section 6.3, in its order.
+    #[inline]
     pub(super) fn end_head(&mut self) -> Result<Event, Reason> {
         let framed = self.has(bits::LENGTH) || self.has(bits::CHUNKED);
         if self.has(bits::INTERIM) {

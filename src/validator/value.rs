@@ -36,18 +36,22 @@ const CHUNKED: &[u8; 7] = b"chunked";
 
 impl Field {
     /// By name. The name is a token, so setting bit 5 maps upper to lower case and nothing else to a letter or `-`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(name: &[u8]) -> Field {
         const LENGTHS: u64 = 1 << 7 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 17;
         const INITIALS: u64 =
             1 << (b'c' & 31) | 1 << (b'k' & 31) | 1 << (b'p' & 31) | 1 << (b't' & 31) | 1 << (b'u' & 31);
         let len = name.len();
         let initial = name.first().map_or(0, |b| b & 31);
-        // One branch, nearly never taken: names of the same length are common, of the same initial too, both are not.
-        if LENGTHS >> (len & 63) & INITIALS >> initial & 1 == 0 {
-            return Field::Other;
+        // One branch, seldom taken: names of these lengths are common, names with these initials too, both are not.
+        match (LENGTHS >> (len & 63)) & (INITIALS >> initial) & 1 {
+            0 => Field::Other,
+            _ => Field::compare(name),
         }
-        match (len, lower(name, 0)) {
+    }
+
+    fn compare(name: &[u8]) -> Field {
+        match (name.len(), lower(name, 0)) {
             (14, CONTENT) if lower(name, 6) == T_LENGTH => Field::ContentLength,
             (10, CONNECTI) if lower(name, 2) == NNECTION => Field::Connection,
             (17, TRANSFER) if lower(name, 9) == ENCODING && name.get(8) == Some(&b'-') => Field::TransferEncoding,

@@ -58,13 +58,6 @@ pub enum Then {
     Reset,
 }
 
-impl Behaviour {
-    /// Whether every answer is right and in time: what makes a peer a healthy one for the demo's account.
-    pub fn is_healthy(&self) -> bool {
-        matches!(self, Behaviour::Ok | Behaviour::CloseIdle { .. })
-    }
-}
-
 impl FromStr for Behaviour {
     type Err = String;
 

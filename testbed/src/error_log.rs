@@ -5,18 +5,20 @@ pub fn faults<'a>(log: &'a str, killed: &[u32]) -> Vec<&'a str> {
     log.lines().filter(|line| SIGNS.iter().any(|sign| line.contains(sign)) && !is_declared(line, killed)).collect()
 }
 
-/// `worker process 123 exited on signal 9`, logged as an alert.
+/// nginx: `worker process 123 exited on signal 9`, an alert; the proxy: `worker 123 killed by signal 9`.
 fn is_declared(line: &str, killed: &[u32]) -> bool {
-    let Some((_, rest)) = line.split_once("worker process ") else { return false };
-    let mut words = rest.splitn(2, ' ');
-    let pid = words.next().and_then(|pid| pid.parse().ok());
-    words.next() == Some("exited on signal 9") && pid.is_some_and(|pid| killed.contains(&pid))
+    let told = |pid: &u32| {
+        line.contains(&format!("worker process {pid} exited on signal 9"))
+            || line.contains(&format!("worker {pid} killed by signal 9"))
+    };
+    killed.iter().any(told)
 }
 
 const SIGNS: &[&str] = &[
     "[alert]",
     "[emerg]",
     "exited on signal",
+    "killed by signal",
     "signal 11",
     "core dumped",
     "AddressSanitizer",

@@ -41,11 +41,15 @@ impl Executions {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in std::fs::read_to_string(&self.path)?.lines() {
             let mut words = line.split(' ');
-            if words.next() == Some(method)
-                && let (Some(id), Some(backend)) = (words.next(), words.next())
-                && !id.is_empty()
-            {
-                all.entry(id.to_owned()).or_default().push(backend.to_owned());
+            if words.next() != Some(method) {
+                continue;
+            }
+            match (words.next(), words.next()) {
+                // Requests without an id can't be told apart.
+                (Some(id), Some(backend)) if !id.is_empty() => {
+                    all.entry(id.to_owned()).or_default().push(backend.to_owned());
+                }
+                _ => {}
             }
         }
         Ok(all)

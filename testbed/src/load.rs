@@ -252,7 +252,7 @@ impl Shared {
                 if result.is_err() {
                     client.close();
                 }
-                let verdict = Verdict::of(&job.request, &result);
+                let verdict = Verdict::of(&job.request, &result, &self.load.label);
                 let answer = result.ok().map(|r| (r.status, Origin::of(&r, &self.load.label)));
                 state = lock(&self.state);
                 let entry = Entry {
@@ -262,7 +262,7 @@ impl Shared {
                     late: sent - job.due > LATE,
                     in_outage: state.in_outage(sent, ended),
                     lost_with_worker: verdict.lost_connection() && state.killed_under(sent, ended),
-                    what: &format_args!("{} {} {answer:?}", job.request.method, job.request.path),
+                    what: &format_args!("{} {}", job.request.method, job.request.path),
                     verdict: &verdict,
                 };
                 let interval = &mut state.intervals[job.interval];

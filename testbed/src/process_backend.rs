@@ -129,11 +129,7 @@ pub struct Args {
     #[arg(long, default_value = "/dev/null")]
     log: PathBuf,
     /// How it answers; later by a line `fault mode=…` on standard input
-    #[arg(
-        long,
-        default_value = "mode=ok",
-        help = "How it answers: mode=MODE; later by a line `fault mode=…` on standard input"
-    )]
+    #[arg(long, default_value = "mode=ok", value_name = "mode=…")]
     fault: Behaviour,
 }
 

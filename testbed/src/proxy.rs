@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::error_log::faults;
 use crate::nginx_config::built;
-use crate::process::{Leash, Lines, Signal, children_of, end, signal, wait_for};
+use crate::process::{Leash, Lines, Signal, children_of, end, signal, wait_for, wait_until};
 use crate::scratch::Scratch;
 
 /// What to tell it. The defaults are the demo's.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The program; by default that of `binary`.
+    pub program: PathBuf,
     /// Peers as `--peer` takes them: `127.0.0.1:9001`, `127.0.0.1:9002,weight=2`, `127.0.0.1:9003,backup`.
     pub peers: Vec<String>,
     /// `--workers`.
@@ -33,6 +35,7 @@ impl Options {
     /// Two workers, a second to connect, two to answer.
     pub fn new(peers: Vec<String>) -> Options {
         Options {
+            program: binary(),
             peers,
             workers: 2,
             connect_timeout_ms: 1000,
@@ -50,6 +53,7 @@ pub struct Proxy {
     _leash: Leash,
     addr: SocketAddr,
     output: Lines,
+    killed: Vec<u32>,
 }
 
 impl Proxy {
@@ -61,9 +65,9 @@ impl Proxy {
     /// The same with further environment variables, say for sanitizers.
     pub fn start_with(options: &Options, env: &[(&str, &OsStr)]) -> Result<Proxy, String> {
         let scratch = Scratch::new("proxy");
-        let binary = binary();
+        let binary = &options.program;
         let stderr = File::create(scratch.path().join("stderr.log")).map_err(|e| e.to_string())?;
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(binary);
         command.args(["--listen", "127.0.0.1:0", "--label", &options.label]);
         command.args(["--workers", &options.workers.to_string()]);
         command.args(["--connect-timeout-ms", &options.connect_timeout_ms.to_string()]);
@@ -81,7 +85,8 @@ impl Proxy {
             end(&mut child, Signal::TERM, LIMIT);
             format!("sh: {e}")
         })?;
-        let mut proxy = Proxy { scratch, child, _leash: leash, addr: ([127, 0, 0, 1], 0).into(), output };
+        let mut proxy =
+            Proxy { scratch, child, _leash: leash, addr: ([127, 0, 0, 1], 0).into(), output, killed: Vec::new() };
         let line = proxy.output.next(LIMIT).map_err(|e| format!("the proxy said nothing ({e}):\n{}", proxy.log()))?;
         let addr = line.strip_prefix("listening on ").and_then(|addr| addr.parse().ok());
         proxy.addr = addr.ok_or_else(|| format!("the proxy said {line:?}"))?;
@@ -103,13 +108,21 @@ impl Proxy {
         children_of(self.pid())
     }
 
-    /// Kills one of its worker processes by SIGKILL.
+    /// Kills one of its worker processes by SIGKILL and waits until it was replaced. The death is a declared one from
+    /// then on.
     ///
     /// # Panics
     /// If it isn't one of its workers.
-    pub fn kill_worker(&self, pid: u32) {
-        assert!(self.workers().contains(&pid), "{pid} is no worker of this proxy");
+    pub fn kill_worker(&mut self, pid: u32) -> Result<(), String> {
+        let before = self.workers();
+        assert!(before.contains(&pid), "{pid} is no worker of this proxy");
+        self.killed.push(pid);
         signal(pid, Signal::KILL);
+        let replaced = wait_until(LIMIT, || {
+            let now = self.workers();
+            now.len() >= before.len() && !now.contains(&pid)
+        });
+        if replaced { Ok(()) } else { Err(format!("worker {pid} was not replaced:\n{}", self.log())) }
     }
 
     /// Stops it by SIGTERM; an error if it is still there after a bounded time, or ended with a failure.
@@ -133,11 +146,16 @@ impl Proxy {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Lines of its standard error that betray a fault: sanitizer reports, panics, deaths by signal that the test did
+    /// not declare.
+    pub fn faults(&self) -> Vec<String> {
+        faults(&self.log(), &self.killed).into_iter().map(str::to_owned).collect()
+    }
+
     /// # Panics
-    /// If it reported a fault: sanitizer lines, panics, a death by signal.
+    /// If there are `faults`.
     pub fn assert_clean_log(&self) {
-        let log = self.log();
-        let faults = faults(&log, &[]);
+        let faults = self.faults();
         assert!(faults.is_empty(), "the proxy's log has faults:\n{}", faults.join("\n"));
     }
 }

@@ -28,7 +28,7 @@ pub struct Report {
     pub latency_us: Vec<u64>,
     /// Requests that went out more than 50 ms late, for want of a free worker: the generator's own limit.
     pub late: u64,
-    /// The first failures, in words.
+    /// Some failures of each kind, in words.
     pub samples: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Report {
         } else {
             let kind = match entry.verdict {
                 Verdict::Good => &mut tally.good,
-                Verdict::Status => &mut tally.status,
+                Verdict::Status(..) => &mut tally.status,
                 Verdict::Wrong => &mut tally.wrong,
                 Verdict::Malformed(_) => &mut tally.malformed,
                 Verdict::Cut(_) => &mut tally.cut,
@@ -92,12 +92,12 @@ impl Report {
                 } else if !matches!(entry.verdict, Verdict::Cut(_)) {
                     tally.failed += 1;
                 }
-                if self.samples.len() < SAMPLES && !entry.in_outage {
-                    self.samples.push(format!("{}: {}", entry.what, entry.verdict));
+                if !entry.in_outage {
+                    self.sample(format!("{}: {}", entry.what, entry.verdict));
                 }
             }
         }
-        if matches!(entry.verdict, Verdict::Good | Verdict::Status | Verdict::Wrong) {
+        if matches!(entry.verdict, Verdict::Good | Verdict::Status(..) | Verdict::Wrong) {
             self.latency_us.push(entry.latency.as_micros() as u64);
             if let Some(answer) = entry.answer {
                 *self.answers.entry(answer).or_default() += 1;
@@ -114,8 +114,16 @@ impl Report {
         }
         self.latency_us.extend_from_slice(&other.latency_us);
         self.late += other.late;
-        let room = SAMPLES.saturating_sub(self.samples.len());
-        self.samples.extend(other.samples.iter().take(room).cloned());
+        other.samples.iter().for_each(|sample| self.sample(sample.clone()));
+    }
+
+    /// Keeps a few of each kind; what comes after the first colon is the kind.
+    fn sample(&mut self, text: String) {
+        let kind = text.split_once(':').map(|(_, kind)| kind);
+        let alike = self.samples.iter().filter(|s| s.split_once(':').map(|(_, kind)| kind) == kind).count();
+        if alike < ALIKE && self.samples.len() < SAMPLES {
+            self.samples.push(text);
+        }
     }
 
     /// Requests whose result is known.
@@ -179,7 +187,7 @@ impl fmt::Display for Report {
         for ((name, get), (_, post)) in self.get.rows().iter().zip(self.post.rows()) {
             writeln!(f, "{name:<34}{get:>10}{post:>10}")?;
         }
-        writeln!(f, "\n{:<34}{:>10}", "answers by status and origin", "")?;
+        writeln!(f, "\nanswers by status and origin")?;
         for ((status, origin), n) in &self.answers {
             writeln!(f, "  {status} {origin:<28}{n:>10}")?;
         }
@@ -195,6 +203,9 @@ impl fmt::Display for Report {
         if self.late > 0 {
             writeln!(f, "sent late by the load generator: {}", self.late)?;
         }
+        if !self.samples.is_empty() {
+            writeln!(f, "some of those that went wrong:")?;
+        }
         for sample in &self.samples {
             writeln!(f, "  {sample}")?;
         }
@@ -202,7 +213,8 @@ impl fmt::Display for Report {
     }
 }
 
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 16;
+const ALIKE: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -231,7 +243,7 @@ mod tests {
         assert!(!report.all_good());
         assert_eq!(report.get.failed, 0);
         let bad = [
-            Verdict::Status,
+            Verdict::Status(502, Origin::Gateway),
             Verdict::Wrong,
             Verdict::Malformed("x".into()),
             Verdict::HeadCut(End::Closed),
@@ -242,7 +254,7 @@ mod tests {
             report.add(entry(verdict));
             assert_eq!(report.get.failed, i as u64 + 1);
         }
-        report.add(Entry { in_outage: true, ..entry(&Verdict::Status) });
+        report.add(Entry { in_outage: true, ..entry(&Verdict::Status(503, Origin::Gateway)) });
         report.add(Entry { lost_with_worker: true, ..entry(&Verdict::Nothing(End::Reset)) });
         assert_eq!(report.get.failed, bad.len() as u64);
         assert_eq!((report.get.outage, report.get.lost_with_worker), (1, 1));

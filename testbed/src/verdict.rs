@@ -12,7 +12,7 @@ pub enum Verdict {
     /// A complete 2xx whose every byte is the backend's echo of this request.
     Good,
     /// A complete, well-formed response with another status.
-    Status,
+    Status(u16, Origin),
     /// A complete, well-formed 2xx that is not the echo of this request.
     Wrong,
     /// Bytes that are no response, in its head, its body or after its end.
@@ -39,13 +39,15 @@ pub enum Origin {
 }
 
 impl Verdict {
-    /// Of an exchange.
-    pub fn of(request: &Request, result: &Result<Response, Failure>) -> Verdict {
+    /// Of an exchange, with the name that the gateway has in Proxy-Status.
+    pub fn of(request: &Request, result: &Result<Response, Failure>, label: &str) -> Verdict {
         match result {
             Ok(response) => match &response.ending {
                 Ending::Malformed(why) => Verdict::Malformed(why.clone()),
                 Ending::Cut(end) => Verdict::Cut(*end),
-                Ending::Complete if !(200..300).contains(&response.status) => Verdict::Status,
+                Ending::Complete if !(200..300).contains(&response.status) => {
+                    Verdict::Status(response.status, Origin::of(response, label))
+                }
                 Ending::Complete if request.is_echoed_by(response) => Verdict::Good,
                 Ending::Complete => Verdict::Wrong,
             },
@@ -82,7 +84,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Verdict::Good => f.write_str("complete and right"),
-            Verdict::Status => f.write_str("another status"),
+            Verdict::Status(status, origin) => write!(f, "{status} by {origin}"),
             Verdict::Wrong => f.write_str("a body that is not the echo of the request"),
             Verdict::Malformed(why) => write!(f, "malformed: {why}"),
             Verdict::Cut(end) => write!(f, "body cut, {}", how(*end)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_testbed::process::wait_until;
 use tidegate_testbed::verdict::Origin;
 use tidegate_testbed::{Backend, Behaviour, Client, Executions, Load, Report, Request, Scratch, Then};
 
@@ -100,7 +101,7 @@ fn late_answers_do_not_slow_the_schedule() {
     let load = Load { timeout: Duration::from_secs(5), ..load(&bed) };
     let running = load.start();
     // All requests reach the backend though none is answered: a closed loop would stop at the first.
-    assert!(tidegate_testbed::process::wait_until(Duration::from_secs(60), || bed.backend.requests() == 200));
+    assert!(wait_until(LIMIT, || bed.backend.requests() == 200));
     drop(bed.backend);
     let report = &running.finish()[0];
     assert_eq!(report.get.unanswered + report.post.unanswered, 200);
@@ -113,31 +114,32 @@ fn outages_and_kills_excuse_what_they_caused_and_nothing_else() {
     let running = load.start();
     let served = |bed: &Bed, n: u64| {
         let before = bed.backend.requests();
-        assert!(tidegate_testbed::process::wait_until(Duration::from_secs(60), || bed.backend.requests() > before + n));
+        assert!(wait_until(LIMIT, || bed.backend.requests() > before + n));
     };
     served(&bed, 20);
     let outage = running.next_interval();
     running.outage(true);
     bed.backend.set(Behaviour::Status { code: 503, percent: 100 }).unwrap();
-    served(&bed, 20);
+    // Not by what the backend served: under load those may be requests of the first interval.
+    assert!(wait_until(LIMIT, || running.report(outage).get.outage > 0));
     bed.backend.set(Behaviour::Ok).unwrap();
     served(&bed, 1);
     let after = running.next_interval();
     let report = running.settled(outage);
-    assert!(report.get.outage > 0 && report.get.failed == 0, "{report}");
+    assert_eq!(report.get.failed, 0, "{report}");
 
     running.outage(false);
     served(&bed, 5);
     // Now the same without a declaration.
     bed.backend.set(Behaviour::Status { code: 503, percent: 100 }).unwrap();
-    served(&bed, 20);
+    assert!(wait_until(LIMIT, || running.report(after).get.failed > 0));
     // A kill excuses lost connections; answers are held against the gateway all the same.
     running.connections_die();
     served(&bed, 20);
     running.stop();
     let reports = running.finish();
-    assert!(reports[0].all_good(), "{}", reports[0]);
-    assert!(reports[after].get.failed > 0);
+    // Not `all_good`: its last requests may have met the outage.
+    assert_eq!(reports[0].get.failed, 0, "{}", reports[0]);
     assert_eq!(reports[after].get.lost_with_worker, 0);
 }
 
@@ -145,10 +147,13 @@ fn outages_and_kills_excuse_what_they_caused_and_nothing_else() {
 fn connections_that_die_with_a_killed_process_are_counted_apart() {
     let mut bed = bed(Behaviour::Hang);
     let running = Load { max_requests: 20, ..load(&bed) }.start();
-    assert!(tidegate_testbed::process::wait_until(Duration::from_secs(60), || bed.backend.requests() == 20));
+    assert!(wait_until(LIMIT, || bed.backend.requests() == 20));
     running.connections_die();
     bed.backend.set(Behaviour::Refuse).unwrap();
     let report = &running.finish()[0];
     assert_eq!(report.get.lost_with_worker + report.post.lost_with_worker, 20);
     assert_eq!((report.get.failed, report.get.unanswered), (0, 0));
 }
+
+/// Reached only on a machine that stands still.
+const LIMIT: Duration = Duration::from_secs(60);
