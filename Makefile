@@ -41,7 +41,7 @@ all: setup
 .PHONY: demo
 demo: setup ## The main job, on real traffic, in under two minutes
 	$(MAKE) all
-	cargo run --release -p tidegate-testbed --bin demo
+	cargo run -q -p tidegate-testbed --bin demo
 
 .PHONY: test
 test: setup ## All tests but the long ones

@@ -834,7 +834,7 @@ typedef struct tidegate_upstream_options {
   uint32_t panic_percent;
   // Most attempts of a request, the first one counted; default: every peer once, at most 16.
   uint32_t max_attempts;
-  // Consecutive failures that eject a peer; default 5. A refused or unroutable connection ejects at once.
+  // Consecutive failures that eject a peer, at most 31; default 5. A refused or unroutable connection ejects at once.
   uint32_t eject_failures;
   // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
   uint32_t failure_statuses;
@@ -844,7 +844,8 @@ typedef struct tidegate_upstream_options {
   uint64_t eject_max_ns;
   // Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
   uint32_t half_open_successes;
-  // Retry budget: retries per million requests; default 200,000 (20 %). 0xFFFFFFFF: no budget.
+  // Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
+  // as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
   uint32_t retry_budget_ppm;
   // Retries a second that the budget allows in any case; default 10.
   uint32_t retry_budget_min_per_s;
@@ -1172,7 +1173,9 @@ tidegate_status tidegate_request_report(struct tidegate_request *request,
 void tidegate_request_end(struct tidegate_request *request, uint64_t now_ns);
 
 // Fills in what to tell the client after TIDEGATE_ERR_NO_PEER or an ANSWER: sets `status`, `cause`,
-// `retry_after_s` and `received_status` of `*answer` and leaves its other fields. Counts the answer by its cause:
+// `retry_after_s` and `received_status` of `*answer` and leaves its other fields. The last attempt's failure decides,
+// with one exception: where it never reached its peer (refused, unroutable) and no usable peer is left, the answer is
+// 503 no_eligible_peer with Retry-After. Counts the answer by its cause:
 // call it once for each answer that is sent.
 //
 // Thread rule: worker-owned. Errors: NULL, STATE (nothing failed), STRUCT_SIZE. Cost: O(1); linear in the peers when
@@ -1503,7 +1506,8 @@ tidegate_status tidegate_validator_start(struct tidegate_validator *validator,
 
 // Judges the next bytes of the response stream, up to the next event. The bytes need not be kept; any cut of the
 // stream gives the same verdicts at the same offsets. Call it again with what was not consumed until the event is
-// NEED_MORE, COMPLETE or REJECT.
+// NEED_MORE, COMPLETE or REJECT: after the HEAD of a response without a body, and after the last DATA, COMPLETE
+// comes from one more call, which may bring no bytes.
 //
 // Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
 // in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.

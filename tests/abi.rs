@@ -13,7 +13,11 @@ fn root() -> &'static Path {
 
 fn libraries() -> PathBuf {
     let dir = std::env::var_os("TIDEGATE_LIBDIR").map_or(root().join("target/release"), PathBuf::from);
-    assert!(dir.join("libtidegate.so").exists(), "{} holds no libtidegate.so: run `cargo build --release`", dir.display());
+    assert!(
+        dir.join("libtidegate.so").exists(),
+        "{} holds no libtidegate.so: run `cargo build --release`",
+        dir.display()
+    );
     dir
 }
 
@@ -27,7 +31,12 @@ fn scratch(name: &str) -> PathBuf {
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command:?}: {}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -62,7 +71,14 @@ fn build_and_run(source: &Path) -> Vec<String> {
     let mut printed = vec![];
     for (dialect, mut compile) in dialects() {
         let object = scratch.join(format!("{stem}-{dialect}.o"));
-        run(compile.arg("-D_DEFAULT_SOURCE").arg("-I").arg(root().join("include")).arg("-c").arg(source).arg("-o").arg(&object));
+        run(compile
+            .arg("-D_DEFAULT_SOURCE")
+            .arg("-I")
+            .arg(root().join("include"))
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(&object));
         for shared in [true, false] {
             let program = scratch.join(format!("{stem}-{dialect}-{shared}"));
             let mut link = compiler("CC", "cc");
@@ -180,5 +196,8 @@ fn compare(record: &str, title: &str, current: &str) {
         std::fs::write(&path, &current).unwrap();
     }
     let recorded = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(recorded == current, "{record} is no longer true. If the change is meant: TIDEGATE_BLESS=1. Now:\n{current}");
+    assert!(
+        recorded == current,
+        "{record} is no longer true. If the change is meant: TIDEGATE_BLESS=1. Now:\n{current}"
+    );
 }

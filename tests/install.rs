@@ -18,7 +18,10 @@ fn what_is_installed_is_complete_and_usable() {
     // The library was built before the tests; only the link and the copying are made here.
     let version = env!("CARGO_PKG_VERSION");
     let mut install = Command::new("make");
-    install.args(["install", "PREFIX=/usr", "-o", "build"]).arg(format!("DESTDIR={}", place.display())).current_dir(root);
+    install
+        .args(["install", "PREFIX=/usr", "-o", "build"])
+        .arg(format!("DESTDIR={}", place.display()))
+        .current_dir(root);
     run(install.env_remove("MAKEFLAGS").env_remove("MAKELEVEL"));
     let lib = place.join("usr/lib");
     for file in ["libtidegate.so.0", "libtidegate.so", "libtidegate.a", "cmake/tidegate/tidegate-config.cmake"] {
@@ -32,7 +35,11 @@ fn what_is_installed_is_complete_and_usable() {
 
     let program = place.join("pick");
     let mut build = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
-    build.arg(root.join("ffi-examples/pick.c")).arg("-D_POSIX_C_SOURCE=200809L").arg("-I").arg(place.join("usr/include"));
+    build
+        .arg(root.join("ffi-examples/pick.c"))
+        .arg("-D_POSIX_C_SOURCE=200809L")
+        .arg("-I")
+        .arg(place.join("usr/include"));
     build.arg("-L").arg(&lib).arg("-ltidegate").arg(format!("-Wl,-rpath,{}", lib.display())).arg("-o").arg(&program);
     run(&mut build);
     assert!(!run(&mut Command::new(&program)).is_empty());

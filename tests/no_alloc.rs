@@ -105,7 +105,9 @@ unsafe fn serve(worker: *mut tidegate_worker, upstream: u32, round: u64) {
                 let (data, len) = (rest.as_ptr().cast(), rest.len());
                 assert_eq!(tidegate_validator_feed(&mut validator, data, len, &mut verdict), 0);
                 rest = &rest[verdict.consumed..];
-                if [TIDEGATE_VERDICT_NEED_MORE, TIDEGATE_VERDICT_COMPLETE, TIDEGATE_VERDICT_REJECT].contains(&verdict.event) {
+                if [TIDEGATE_VERDICT_NEED_MORE, TIDEGATE_VERDICT_COMPLETE, TIDEGATE_VERDICT_REJECT]
+                    .contains(&verdict.event)
+                {
                     break;
                 }
             }

@@ -153,7 +153,8 @@ fn a_storm_of_kills_leaves_counts_exact() {
         }
         assert_eq!(shared.in_flight(now), 0, "{selector:?}");
         // The aggregates too: every peer takes as many requests as its limit says.
-        let mut open: Vec<_> = (0..8001).map(|_| Request::start(&worker, 0, Method::Get, 0, 0, 0, now).unwrap()).collect();
+        let mut open: Vec<_> =
+            (0..8001).map(|_| Request::start(&worker, 0, Method::Get, 0, 0, 0, now).unwrap()).collect();
         let picked = open.iter_mut().filter_map(|r| r.pick(now).unwrap()).count();
         assert_eq!(picked, 8000, "{selector:?}");
         open.iter_mut().for_each(|r| r.end(now));
@@ -170,8 +171,9 @@ fn serve_for_ever(shared: &Shared, seed: u64) {
     let mut now = 2 * SECOND;
     let worker = Worker::join(shared.table.clone(), false, seed + 1, now).unwrap();
     loop {
-        let mut open: Vec<_> =
-            (0..4).map(|_| Request::start(&worker, shared.upstream.number(), Method::Get, 0, 0, 0, now).unwrap()).collect();
+        let mut open: Vec<_> = (0..4)
+            .map(|_| Request::start(&worker, shared.upstream.number(), Method::Get, 0, 0, 0, now).unwrap())
+            .collect();
         for request in &mut open {
             let _ = request.pick(now).unwrap();
         }

@@ -422,7 +422,9 @@ pub unsafe extern "C" fn tidegate_request_end(request: *mut tidegate_request, no
 }
 
 /// Fills in what to tell the client after TIDEGATE_ERR_NO_PEER or an ANSWER: sets `status`, `cause`,
-/// `retry_after_s` and `received_status` of `*answer` and leaves its other fields. Counts the answer by its cause:
+/// `retry_after_s` and `received_status` of `*answer` and leaves its other fields. The last attempt's failure decides,
+/// with one exception: where it never reached its peer (refused, unroutable) and no usable peer is left, the answer is
+/// 503 no_eligible_peer with Retry-After. Counts the answer by its cause:
 /// call it once for each answer that is sent.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (nothing failed), STRUCT_SIZE. Cost: O(1); linear in the peers when

@@ -64,7 +64,7 @@ pub struct tidegate_upstream_options {
     pub panic_percent: u32,
     /// Most attempts of a request, the first one counted; default: every peer once, at most 16.
     pub max_attempts: u32,
-    /// Consecutive failures that eject a peer; default 5. A refused or unroutable connection ejects at once.
+    /// Consecutive failures that eject a peer, at most 31; default 5. A refused or unroutable connection ejects at once.
     pub eject_failures: u32,
     /// TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
     pub failure_statuses: u32,
@@ -74,7 +74,8 @@ pub struct tidegate_upstream_options {
     pub eject_max_ns: u64,
     /// Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
     pub half_open_successes: u32,
-    /// Retry budget: retries per million requests; default 200,000 (20 %). 0xFFFFFFFF: no budget.
+    /// Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
+    /// as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
     pub retry_budget_ppm: u32,
     /// Retries a second that the budget allows in any case; default 10.
     pub retry_budget_min_per_s: u32,

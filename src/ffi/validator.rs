@@ -284,7 +284,8 @@ fn to_c(verdict: &Verdict) -> tidegate_verdict {
 
 /// Judges the next bytes of the response stream, up to the next event. The bytes need not be kept; any cut of the
 /// stream gives the same verdicts at the same offsets. Call it again with what was not consumed until the event is
-/// NEED_MORE, COMPLETE or REJECT.
+/// NEED_MORE, COMPLETE or REJECT: after the HEAD of a response without a body, and after the last DATA, COMPLETE
+/// comes from one more call, which may bring no bytes.
 ///
 /// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
 /// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
