@@ -14,6 +14,8 @@ pub fn have_nginx() -> bool {
         assert!(std::env::var_os("TIDEGATE_REQUIRE_NGINX").is_none(), "nginx is required and not installed");
         eprintln!("skipped: nginx is not installed");
     }
+    let module = tidegate_testbed::nginx_config::module();
+    assert!(!found || module.exists(), "{} is missing: run `make nginx-module`", module.display());
     found
 }
 

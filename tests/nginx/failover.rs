@@ -69,6 +69,25 @@ fn a_post_that_was_sent_is_not_repeated() {
     nginx.assert_clean_log();
 }
 
+/// nginx's own bounds on retries hold too.
+#[test]
+fn proxy_next_upstream_is_understood() {
+    need_nginx!();
+    let mut bed = Bed::new(4, "round_robin fails=31 budget=off").server(
+        "location /tries { proxy_next_upstream_tries 2; proxy_pass http://app; }
+         location /off { proxy_next_upstream off; proxy_pass http://app; }
+         location /all { proxy_next_upstream error; proxy_pass http://app; }",
+    );
+    let nginx = bed.nginx();
+    bed.set_all(&Behaviour::Reset);
+    for (path, attempts) in [("/tries", 2), ("/off", 1), ("/all", 4)] {
+        let before = bed.requests();
+        assert_eq!(get(&nginx, path).status, 502);
+        assert_eq!(bed.requests() - before, attempts, "{path}");
+    }
+    nginx.assert_clean_log();
+}
+
 /// A body is sent again from its beginning, also one that nginx has written to a file.
 #[test]
 fn a_body_is_sent_again_whole() {

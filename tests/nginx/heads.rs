@@ -88,6 +88,27 @@ fn many_interim_responses_need_no_larger_buffer() {
     nginx.assert_clean_log();
 }
 
+/// An upgrade that the client asked for becomes a tunnel; one that nobody asked for is no response.
+#[test]
+fn only_a_wanted_upgrade_passes() {
+    need_nginx!();
+    let mut bed = Bed::new(1, "round_robin fails=31").server(
+        "location /socket {
+             proxy_pass http://app;
+             proxy_set_header Upgrade $http_upgrade;
+             proxy_set_header Connection upgrade;
+         }",
+    );
+    let nginx = bed.nginx();
+    let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    bed.set_all(&Behaviour::Raw([head, b"hello".as_slice()].concat(), Then::Close));
+    let wanted = Request::get("/socket").field("Upgrade", "websocket").field("Connection", "Upgrade");
+    let response = exchange(&nginx, &wanted);
+    assert_eq!((response.status, response.text().as_str()), (101, "hello"));
+    assert_eq!(get(&nginx, "/socket").status, 502);
+    nginx.assert_clean_log();
+}
+
 #[test]
 fn a_head_beyond_the_buffer_is_a_failure_of_the_peer() {
     need_nginx!();
@@ -103,15 +124,16 @@ fn a_head_beyond_the_buffer_is_a_failure_of_the_peer() {
 #[test]
 fn a_body_that_breaks_off_is_seen_to() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=31");
+    let mut bed = Bed::new(1, "round_robin fails=31")
+        .server("location /unbuffered { proxy_pass http://app; proxy_buffering off; }");
     let nginx = bed.nginx();
     for behaviour in [Behaviour::BreakOff, Behaviour::BadChunk] {
         bed.set_all(&behaviour);
-        for _ in 0..3 {
-            let response = crate::bed::client(&nginx).exchange(&Request::get("/x?pad=2000"));
+        for path in ["/x?pad=2000", "/unbuffered?pad=2000", "/x?pad=200000"] {
+            let response = crate::bed::client(&nginx).exchange(&Request::get(path));
             let complete =
                 response.is_ok_and(|r| r.status == 200 && r.ending == tidegate_testbed::client::Ending::Complete);
-            assert!(!complete, "{behaviour} looks complete");
+            assert!(!complete, "{behaviour} looks complete at {path}");
         }
     }
     nginx.assert_clean_log();

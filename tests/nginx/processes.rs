@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_testbed::process::wait_until;
-use tidegate_testbed::{Behaviour, Request};
+use tidegate_testbed::{Behaviour, Nginx, Request};
 
 use crate::bed::{Bed, get, in_flight, load, need_nginx, peers, status};
 
@@ -41,6 +41,34 @@ fn a_reload_under_load_keeps_state_and_loses_nothing() {
     assert!(bed.executions.duplicated_posts().unwrap().is_empty());
     assert!(wait_until(LIMIT, || nginx.retiring().is_empty()));
     assert_eq!(in_flight(&nginx), 0);
+    nginx.assert_clean_log();
+}
+
+/// Each reload tries its declarations on a table of its own, and takes a handle of the shared one.
+#[test]
+fn reloads_leave_nothing_behind() {
+    need_nginx!();
+    let bed = Bed::new(2, "round_robin");
+    let mut nginx = bed.nginx();
+    let held = |nginx: &Nginx| {
+        let proc = format!("/proc/{}", nginx.master());
+        let maps = std::fs::read_to_string(format!("{proc}/maps")).unwrap();
+        let shared = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.ends_with('s'))).count();
+        (std::fs::read_dir(format!("{proc}/fd")).unwrap().count(), shared)
+    };
+    nginx.reload(None).unwrap();
+    let before = held(&nginx);
+    for _ in 0..10 {
+        nginx.reload(None).unwrap();
+    }
+    // Fewer, if workers of the first reload still had their channels when it was counted.
+    let grown = |nginx: &Nginx| {
+        let (files, maps) = held(nginx);
+        files > before.0 || maps > before.1
+    };
+    assert!(wait_until(LIMIT, || !grown(&nginx)), "{before:?} {:?}", held(&nginx));
+    let workers = || status(&nginx)["workers"].as_array().map(Vec::len);
+    assert!(wait_until(LIMIT, || workers() == Some(2)), "{:#}", status(&nginx));
     nginx.assert_clean_log();
 }
 
