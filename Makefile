@@ -35,7 +35,7 @@ nginx-module: build ## Build the nginx module against the installed nginx: build
 
 # A second make, because `setup` may have installed what HAVE_NGINX looks for.
 .PHONY: all
-all: setup
+all:
 	$(MAKE) proxy $(if $(HAVE_NGINX),nginx-module)
 
 .PHONY: demo
