@@ -23,6 +23,8 @@ const MOST: usize = MOST_ATTEMPTS as usize;
 #[repr(C)]
 pub struct Request {
     worker: *const Worker,
+    /// The worker's address sealed: see `is_started`.
+    seal: u64,
     upstream: UpstreamId,
     method: Method,
     flags: u32,
@@ -72,14 +74,22 @@ pub struct Picked {
     pub flags: u32,
 }
 
+/// What address and seal of a started request come to; zeroed memory comes to 0.
+const SEAL: u64 = u64::from_le_bytes(*b"underway");
+
 const NOT_REPLAYABLE: u32 = 1;
 const RETRY_SAFE: u32 = 2;
 const NO_RETRY: u32 = 4;
 
 impl Request {
     /// Begins a request.
+    ///
+    /// # Safety
+    /// The worker must outlive the request's last use: a request is kept in memory of the host, where no lifetime
+    /// reaches.
     #[inline]
-    pub fn start(
+    #[allow(unsafe_code)]
+    pub unsafe fn start(
         worker: &Worker,
         upstream: u32,
         method: Method,
@@ -101,6 +111,7 @@ impl Request {
         }
         Ok(Request {
             worker,
+            seal: std::ptr::from_ref(worker).addr() as u64 ^ SEAL,
             upstream: id,
             method,
             flags,
@@ -118,6 +129,19 @@ impl Request {
             tried: [u32::MAX; MOST],
             record: [Attempt::NONE; MOST],
         })
+    }
+
+    /// Whether `start` has been here: tells memory that was zeroed, or never written, from a request before there is a
+    /// reference to one. A guess for other bytes, right but for one in 2^64.
+    ///
+    /// # Safety
+    /// `place` is aligned and points to as many readable bytes as a request has.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn is_started(place: *const Request) -> bool {
+        // SAFETY: readable by the caller's word, and both fields take any bits.
+        let (worker, seal) = unsafe { ((&raw const (*place).worker).read(), (&raw const (*place).seal).read()) };
+        worker.addr() as u64 ^ seal == SEAL
     }
 
     /// Picks a peer for the next attempt. `None`: none may be tried.
@@ -496,7 +520,7 @@ impl Request {
     #[inline]
     #[allow(unsafe_code)]
     fn worker(&self) -> &Worker {
-        // SAFETY: `start` took it from a reference, and the ABI asks that the worker outlive its requests.
+        // SAFETY: `start` took it from a reference, and its caller vouched that the worker outlives the request.
         unsafe { &*self.worker }
     }
 }

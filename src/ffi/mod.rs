@@ -131,13 +131,17 @@ unsafe fn read_other_size<T: Struct>(ptr: *const T, size: usize) -> Result<T, Er
     }
 }
 
-/// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
-/// The caller's `struct_size` stays.
-///
+/// A struct of the caller's that takes an output. Made before the call has an effect: a call that fails for its output
+/// must not have picked, closed or counted anything.
+pub(crate) struct Out<T> {
+    ptr: *mut T,
+    size: usize,
+}
+
 /// # Safety
-/// `ptr` is NULL or points to `struct_size` writable bytes that begin with that size.
+/// `ptr` is NULL or points to `struct_size` writable bytes that begin with that size, until [`Out::write`].
 #[inline]
-pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(), Error> {
+pub(crate) unsafe fn out<T: Struct>(ptr: *mut T) -> Result<Out<T>, Error> {
     if ptr.is_null() {
         return Err(Error::of(TIDEGATE_ERR_NULL));
     }
@@ -146,16 +150,36 @@ pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(
     if size < size_of::<usize>() || size > 65536 {
         return Err(Error::of(TIDEGATE_ERR_STRUCT_SIZE));
     }
-    let known = size.min(size_of::<T>());
-    let skip = size_of::<usize>();
-    // SAFETY: both ranges lie within `size` writable bytes and within `value`; the size field is left alone.
-    unsafe {
-        let out = ptr.cast::<u8>();
-        std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>().add(skip), out.add(skip), known - skip);
-        if size > known {
-            std::ptr::write_bytes(out.add(known), 0, size - known);
+    Ok(Out { ptr, size })
+}
+
+impl<T: Struct> Out<T> {
+    /// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
+    /// The caller's `struct_size` stays.
+    #[inline]
+    pub fn write(self, value: &T) {
+        let known = self.size.min(size_of::<T>());
+        let skip = size_of::<usize>();
+        // SAFETY: both ranges lie within `size` bytes, writable by the word given to `out`, and within `value`; the
+        // size field is left alone.
+        unsafe {
+            let to = self.ptr.cast::<u8>();
+            std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>().add(skip), to.add(skip), known - skip);
+            if self.size > known {
+                std::ptr::write_bytes(to.add(known), 0, self.size - known);
+            }
         }
     }
+}
+
+/// [`out`] and [`Out::write`] in one, where nothing happens in between.
+///
+/// # Safety
+/// As [`out`].
+#[inline]
+pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(), Error> {
+    // SAFETY: the caller's promise is the same.
+    unsafe { out(ptr) }?.write(value);
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use super::responder::tidegate_answer;
 use super::worker::tidegate_worker;
 use super::{
-    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, bytes, guard, guard_value, init_struct, read_struct,
-    tidegate_status, write_bytes, write_struct,
+    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, bytes, guard, guard_value, init_struct,
+    out, read_struct, tidegate_status, write_bytes, write_struct,
 };
 use crate::cause::Cause;
 use crate::failover::{self, Outcome, Phase, Request, Worker};
@@ -314,7 +314,9 @@ pub unsafe extern "C" fn tidegate_request_start(
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
         let method = Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
-        let begun = Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns)?;
+        // SAFETY: the caller vouches that the worker outlives the request.
+        let begun =
+            unsafe { Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns) }?;
         // SAFETY: `request` is writable, large enough and aligned (asserted at compile time).
         unsafe { request.cast::<Request>().write(begun) };
         Ok(())
@@ -335,24 +337,20 @@ pub unsafe extern "C" fn tidegate_request_pick(
     pick: *mut tidegate_pick,
 ) -> tidegate_status {
     guard(|| {
-        // SAFETY: the caller vouches for the request.
-        let request = unsafe { request_mut(request) }?;
-        if pick.is_null() {
-            return Err(Error::of(TIDEGATE_ERR_NULL));
-        }
+        // SAFETY: the caller vouches for both.
+        let (request, pick) = unsafe { (request_mut(request)?, out(pick)?) };
         let Some(picked) = request.pick(now_ns)? else {
             return Err(Error::of(TIDEGATE_ERR_NO_PEER));
         };
-        let out = tidegate_pick {
+        pick.write(&tidegate_pick {
             struct_size: 0,
             peer: picked.peer.number(),
             slot: picked.peer.slot(),
             attempt: picked.attempt,
             flags: picked.flags,
             reserved: 0,
-        };
-        // SAFETY: the caller vouches for `pick`.
-        unsafe { write_struct(pick, &out) }
+        });
+        Ok(())
     })
 }
 
@@ -373,10 +371,10 @@ pub unsafe extern "C" fn tidegate_request_head(
 ) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for all three.
-        let (request, o) = unsafe { (request_mut(request)?, read_struct(outcome)?) };
+        let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
         let decided = request.head(&parse_outcome(&o)?, now_ns)?;
-        // SAFETY: as above.
-        unsafe { write_struct(decision, &export_decision(&decided)) }
+        decision.write(&export_decision(&decided));
+        Ok(())
     })
 }
 
@@ -396,10 +394,10 @@ pub unsafe extern "C" fn tidegate_request_report(
 ) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for all three.
-        let (request, o) = unsafe { (request_mut(request)?, read_struct(outcome)?) };
+        let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
         let decided = request.report(&parse_outcome(&o)?, now_ns)?;
-        // SAFETY: as above.
-        unsafe { write_struct(decision, &export_decision(&decided)) }
+        decision.write(&export_decision(&decided));
+        Ok(())
     })
 }
 
@@ -474,12 +472,20 @@ pub unsafe extern "C" fn tidegate_request_describe(
 }
 
 /// # Safety
-/// `request` is NULL or was started and is not used by another thread.
+/// `request` is NULL or points to a `tidegate_request` that is not used by another thread; where it was started, its
+/// worker lives.
 #[inline]
 unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
     const { assert!(size_of::<Request>() <= size_of::<tidegate_request>() && align_of::<Request>() <= 8) };
-    // SAFETY: started requests hold a `Request`.
-    unsafe { request.cast::<Request>().as_mut() }.ok_or_else(|| Error::of(TIDEGATE_ERR_NULL))
+    if request.is_null() {
+        return Err(Error::of(TIDEGATE_ERR_NULL));
+    }
+    // SAFETY: not NULL, and the caller vouches for its size.
+    if !unsafe { Request::is_started(request.cast()) } {
+        return Err(Error::of(TIDEGATE_ERR_STATE));
+    }
+    // SAFETY: `start` wrote a `Request` here, and nobody else uses it now.
+    Ok(unsafe { &mut *request.cast::<Request>() })
 }
 
 #[inline]
