@@ -49,6 +49,7 @@ impl Worker {
         }
         self.table.reclaim(now);
         self.table.scrub();
+        crate::health::keep_time(&self.table, now);
         // Whoever died between a transition and this left it undone.
         self.table.upstream_ids().for_each(|id| crate::health::update_panic(&self.table, id));
         Ok(())

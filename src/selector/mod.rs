@@ -117,6 +117,9 @@ impl<'a> Filter<'a> {
             self.reserve(entry)?;
             flags |= Choice::COUNTED;
         }
+        if self.panic && !state.is_eligible() && self.is_trial_in_panic(entry) {
+            flags |= Choice::TRIAL;
+        }
         Ok(Choice { peer: PeerHandle::new(entry.slot(), state.generation()), flags })
     }
 
@@ -148,13 +151,23 @@ impl<'a> Filter<'a> {
         aggregate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Refusal::AtLimit), |_| Ok(()))
     }
 
+    /// A peer that is taken although it is out may be due for a trial. Without one no peer would ever be well again, and
+    /// a panic would outlast its cause.
+    #[cold]
+    fn is_trial_in_panic(&self, entry: Entry) -> bool {
+        self.may_try && health::claim_trial(self.table, self.upstream, entry.slot(), self.now).is_some()
+    }
+
     #[cold]
     fn attempt_trial(&self, entry: Entry) -> Result<Choice, Refusal> {
         if !self.may_try || self.tried.contains(&entry.slot()) {
             return Err(Refusal::NoneEligible);
         }
         match health::claim_trial(self.table, self.upstream, entry.slot(), self.now) {
-            Some(state) => self.take_exceptionally(entry, state, Choice::TRIAL),
+            Some(state) => self.take_exceptionally(entry, state, Choice::TRIAL).inspect_err(|_| {
+                // At its limit: the trial was not begun, and another request may begin it as soon as there is room.
+                health::release_trial(self.table, PeerHandle::new(entry.slot(), state.generation()));
+            }),
             None => Err(Refusal::NoneEligible),
         }
     }

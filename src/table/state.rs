@@ -16,7 +16,8 @@
 //!
 //! `until` is the end of the ejection while ejected, the time at which the trial counts as lost while half-open, and
 //! the time of the last change for the better while healthy. Comparisons are right for distances below 12 days.
-//! Decoding is total: any 64 bits are some state.
+//! `health::keep_time` brings a time that lies further back nearer, or an ejection of a peer that nobody asks for
+//! would end and begin again. Decoding is total: any 64 bits are some state.
 
 use super::peer::Admin;
 
@@ -245,6 +246,12 @@ impl Tick {
         // Half the range at the most, or the comparison below would turn round.
         let units = ns.div_ceil(TIME_UNIT_NS).min(u64::from(UNTIL.max() / 2)) as u32;
         Tick(self.0.wrapping_add(units) & UNTIL.max())
+    }
+
+    /// A tick at most `ns` before this one.
+    pub fn before(self, ns: u64) -> Tick {
+        let units = (ns / TIME_UNIT_NS).min(u64::from(UNTIL.max() / 2)) as u32;
+        Tick(self.0.wrapping_sub(units) & UNTIL.max())
     }
 
     /// Nanoseconds from `earlier` to here; 0 if it is not earlier.
