@@ -91,6 +91,8 @@ fn a_handle_from_before_a_fork_is_refused() {
         assert!(unsafe { Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND) }.is_err());
         assert!(worker.tick(2 * SECOND).is_err());
         let own = Worker::join(shared.table.clone(), false, 1, SECOND).unwrap();
+        // The attempt is the parent's: ending it here must not take it off there.
+        request.end(SECOND);
         assert_ne!(own.lane_index(), worker.lane_index());
         let mut request = start(&own, 0, Method::Get, SECOND);
         request.pick(SECOND).unwrap().unwrap();

@@ -243,7 +243,7 @@ impl Request {
         }
         match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
             Ok(wait_ns) => {
-                let flags = self.charge(Cause::UPSTREAM_STATUS, now);
+                let flags = self.charge(outcome, Cause::UPSTREAM_STATUS, now);
                 self.last = Cause::UPSTREAM_STATUS;
                 self.close(outcome, Cause::UPSTREAM_STATUS, Verdict::Retry, Why::None, now);
                 Ok(Decision {
@@ -285,12 +285,12 @@ impl Request {
         }
         if cause == Cause::UPSTREAM_STATUS && self.delivering {
             // Judged at the head, could not be retried, and has been passed on whole.
-            let flags = self.charge(cause, now);
+            let flags = self.charge(outcome, cause, now);
             self.close(outcome, cause, Verdict::Deliver, Why::None, now);
             self.state = Stage::Ended;
             return Ok(Decision { cause, flags, ..Decision::deliver(self) });
         }
-        let flags = self.charge(cause, now);
+        let flags = self.charge(outcome, cause, now);
         if cause == Cause::CONNECTION_REUSED_CLOSED {
             self.races += 1;
         }
@@ -302,8 +302,9 @@ impl Request {
         self.state = Stage::Idle;
         let (verdict, why, wait_ns) = match decide::retry(self, outcome, cause, now) {
             Ok(wait_ns) => (Verdict::Retry, Why::None, wait_ns),
-            Err(Why::Delivered) => (Verdict::Abort, Why::Delivered, 0),
+            // Whole, whatever it says.
             Err(why) if cause == Cause::UPSTREAM_STATUS => (Verdict::Deliver, why, 0),
+            Err(Why::Delivered) => (Verdict::Abort, Why::Delivered, 0),
             Err(why) => (Verdict::Answer, why, 0),
         };
         self.close(outcome, cause, verdict, why, now);
@@ -322,7 +323,8 @@ impl Request {
 
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
-        if self.state == Stage::Open {
+        // In a forked child the lane is its parent's: the attempt goes on there.
+        if self.state == Stage::Open && self.worker().check().is_ok() {
             self.evidence(now).nothing();
             self.release();
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
@@ -362,9 +364,11 @@ impl Request {
         None
     }
 
-    fn charge(&self, cause: Cause, now: u64) -> u32 {
+    fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
         let evidence = self.evidence(now);
-        let charged = cause.properties().charges_peer;
+        // 421 and 425 say something of the request, unless the operator counts them.
+        let charged = cause.properties().charges_peer
+            && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status));
         self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
         if !charged {
             evidence.nothing();
