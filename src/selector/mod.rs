@@ -147,7 +147,7 @@ impl<'a> Filter<'a> {
             return Ok(());
         }
         let limit = self.table.peer_parameters(entry.slot()).limit;
-        let below = |n: u32| (limit == 0 || n < limit).then(|| n + 1);
+        let below = |n: u32| (limit == 0 || n < limit).then(|| n.wrapping_add(1));
         aggregate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Refusal::AtLimit), |_| Ok(()))
     }
 
