@@ -131,6 +131,38 @@ unsafe fn read_other_size<T: Struct>(ptr: *const T, size: usize) -> Result<T, Er
     }
 }
 
+/// A struct that was written for this very library, for a path that has no time for others. `None`: go the long way.
+///
+/// # Safety
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn read_whole<T: Struct>(ptr: *const T) -> Option<T> {
+    // SAFETY: the caller vouches for the size field, and for as many bytes as it says.
+    unsafe { is_whole(ptr).then(|| ptr.read_unaligned()) }
+}
+
+/// Whether a struct is there and has the size that this library knows.
+///
+/// # Safety
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn is_whole<T: Struct>(ptr: *const T) -> bool {
+    // SAFETY: not NULL, and the caller vouches for the size field.
+    !ptr.is_null() && unsafe { ptr.cast::<usize>().read_unaligned() } == size_of::<T>()
+}
+
+/// Copies a struct out to one of the same size: a few stores, for the length is constant.
+///
+/// # Safety
+/// `ptr` points to a struct for which [`is_whole`] holds.
+#[inline(always)]
+pub(crate) unsafe fn write_whole<T: Struct>(ptr: *mut T, value: &T) {
+    let skip = size_of::<usize>();
+    let (from, to) = ((&raw const *value).cast::<u8>(), ptr.cast::<u8>());
+    // SAFETY: both are as long as T; the size field is left alone.
+    unsafe { std::ptr::copy_nonoverlapping(from.add(skip), to.add(skip), size_of::<T>() - skip) };
+}
+
 /// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
 /// The caller's `struct_size` stays.
 ///
@@ -146,8 +178,13 @@ pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(
     if size < size_of::<usize>() || size > 65536 {
         return Err(Error::of(TIDEGATE_ERR_STRUCT_SIZE));
     }
-    let known = size.min(size_of::<T>());
+    if size == size_of::<T>() {
+        // SAFETY: the caller vouches for that many bytes.
+        unsafe { write_whole(ptr, value) };
+        return Ok(());
+    }
     let skip = size_of::<usize>();
+    let known = size.min(size_of::<T>());
     // SAFETY: both ranges lie within `size` writable bytes and within `value`; the size field is left alone.
     unsafe {
         let out = ptr.cast::<u8>();

@@ -3,12 +3,13 @@
 use super::responder::tidegate_answer;
 use super::worker::tidegate_worker;
 use super::{
-    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, bytes, guard, guard_value, init_struct, read_struct,
-    tidegate_status, write_bytes, write_struct,
+    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, TIDEGATE_OK, bytes, guard, guard_value, init_struct,
+    is_whole, read_struct, read_whole, tidegate_status, write_bytes, write_struct, write_whole,
 };
 use crate::cause::Cause;
 use crate::failover::{self, Outcome, Phase, Request, Worker};
 use crate::http::Method;
+use crate::table::Selector;
 use std::ffi::{c_char, c_int};
 
 /// GET; also what 0 means.
@@ -334,25 +335,64 @@ pub unsafe extern "C" fn tidegate_request_pick(
     now_ns: u64,
     pick: *mut tidegate_pick,
 ) -> tidegate_status {
+    // The plain cases stand outside the guard, so that nothing needs saving around it: they can't panic.
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        match request.cast::<Request>().as_mut() {
+            Some(started) if is_whole(pick) => match started.plain_selector() {
+                Some(Selector::RoundRobin) => pick_round_robin(started, now_ns, pick),
+                Some(Selector::LeastRequest) => pick_least_request(started, now_ns, pick),
+                None => pick_by_rules(request, now_ns, pick),
+            },
+            _ => pick_by_rules(request, now_ns, pick),
+        }
+    }
+}
+
+/// # Safety
+/// `pick` is writable, and [`is_whole`] holds for it.
+#[inline(never)]
+unsafe fn pick_round_robin(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_round_robin(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe fn pick_least_request(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_least_request(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_request_pick`].
+#[cold]
+#[inline(never)]
+unsafe fn pick_by_rules(request: *mut tidegate_request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for the request.
         let request = unsafe { request_mut(request) }?;
         if pick.is_null() {
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
-        let Some(picked) = request.pick(now_ns)? else {
+        let Some(picked) = request.pick_by_rules(now_ns)? else {
             return Err(Error::of(TIDEGATE_ERR_NO_PEER));
         };
-        let out = tidegate_pick {
-            struct_size: 0,
-            peer: picked.peer.number(),
-            slot: picked.peer.slot(),
-            attempt: picked.attempt,
-            flags: picked.flags,
-            reserved: 0,
-        };
         // SAFETY: the caller vouches for `pick`.
-        unsafe { write_struct(pick, &out) }
+        unsafe { write_struct(pick, &export_pick(&picked)) }
     })
 }
 
@@ -389,6 +429,33 @@ pub unsafe extern "C" fn tidegate_request_head(
 /// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tidegate_request_report(
+    request: *mut tidegate_request,
+    outcome: *const tidegate_outcome,
+    now_ns: u64,
+    decision: *mut tidegate_decision,
+) -> tidegate_status {
+    // As in tidegate_request_pick: without the guard, for it can't panic.
+    // SAFETY: the caller vouches for all three.
+    unsafe {
+        if let Some(request) = request.cast::<Request>().as_mut()
+            && let Some(o) = read_whole(outcome)
+            && is_whole(decision)
+            && o.cause == Cause::NONE.number()
+            && o.phase <= TIDEGATE_PHASE_DONE
+            && let Some(decided) = request.report_plainly(o.status, o.total_ns, now_ns)
+        {
+            write_whole(decision, &export_decision(&decided));
+            return TIDEGATE_OK;
+        }
+        report_by_rules(request, outcome, now_ns, decision)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_request_report`].
+#[cold]
+#[inline(never)]
+unsafe fn report_by_rules(
     request: *mut tidegate_request,
     outcome: *const tidegate_outcome,
     now_ns: u64,
@@ -499,7 +566,19 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     })
 }
 
-#[inline]
+#[inline(always)]
+fn export_pick(picked: &failover::Picked) -> tidegate_pick {
+    tidegate_pick {
+        struct_size: 0,
+        peer: picked.peer.number(),
+        slot: picked.peer.slot(),
+        attempt: picked.attempt,
+        flags: picked.flags,
+        reserved: 0,
+    }
+}
+
+#[inline(always)]
 fn export_decision(d: &failover::Decision) -> tidegate_decision {
     tidegate_decision {
         struct_size: 0,
