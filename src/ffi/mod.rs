@@ -131,6 +131,38 @@ unsafe fn read_other_size<T: Struct>(ptr: *const T, size: usize) -> Result<T, Er
     }
 }
 
+/// A struct that was written for this very library, for a path that has no time for others. `None`: go the long way.
+///
+/// # Safety
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn read_whole<T: Struct>(ptr: *const T) -> Option<T> {
+    // SAFETY: the caller vouches for the size field, and for as many bytes as it says.
+    unsafe { is_whole(ptr).then(|| ptr.read_unaligned()) }
+}
+
+/// Whether a struct is there and has the size that this library knows.
+///
+/// # Safety
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn is_whole<T: Struct>(ptr: *const T) -> bool {
+    // SAFETY: not NULL, and the caller vouches for the size field.
+    !ptr.is_null() && unsafe { ptr.cast::<usize>().read_unaligned() } == size_of::<T>()
+}
+
+/// Copies a struct out to one of the same size: a few stores, for the length is constant.
+///
+/// # Safety
+/// `ptr` points to a struct for which [`is_whole`] holds.
+#[inline(always)]
+pub(crate) unsafe fn write_whole<T: Struct>(ptr: *mut T, value: &T) {
+    let skip = size_of::<usize>();
+    let (from, to) = ((&raw const *value).cast::<u8>(), ptr.cast::<u8>());
+    // SAFETY: both are as long as T; the size field is left alone.
+    unsafe { std::ptr::copy_nonoverlapping(from.add(skip), to.add(skip), size_of::<T>() - skip) };
+}
+
 /// A struct of the caller's that takes an output. Made before the call has an effect: a call that fails for its output
 /// must not have picked, closed or counted anything.
 pub(crate) struct Out<T> {
@@ -158,6 +190,10 @@ impl<T: Struct> Out<T> {
     /// The caller's `struct_size` stays.
     #[inline]
     pub fn write(self, value: &T) {
+        if self.size == size_of::<T>() {
+            // SAFETY: that many bytes are writable by the word given to `out`.
+            return unsafe { write_whole(self.ptr, value) };
+        }
         let known = self.size.min(size_of::<T>());
         let skip = size_of::<usize>();
         // SAFETY: both ranges lie within `size` bytes, writable by the word given to `out`, and within `value`; the

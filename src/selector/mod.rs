@@ -14,7 +14,7 @@ pub(crate) mod round_robin;
 use crate::health;
 use crate::random::Random;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::table::{Entry, PeerHandle, Selector, Snapshot, State, Table, Tier, UpstreamId};
+use crate::table::{Cycle, Entry, PeerHandle, Seat, Selector, Snapshot, State, Table, Tier, UpstreamId};
 
 /// A worker's places in the cycles of one upstream. Each worker starts at random, or all would start on one peer.
 pub(crate) struct Cursor {
@@ -44,6 +44,59 @@ fn step(place: &AtomicU32, len: usize) -> usize {
 #[cold]
 fn wrap(next: usize, len: usize) -> usize {
     if next & UNPLACED as usize == 0 { 0 } else { ((next & 0x7fff_ffff) * len) >> 31 }
+}
+
+/// What a selector reads in the plain case: nothing was tried, no panic. Its `choose_plainly` finds the peer that its
+/// `choose` would, or gives up with its turn untaken: at a limit, and where a trial may be due.
+pub(crate) struct Plain<'a> {
+    pub seat: &'a Seat,
+    pub cycle: Cycle<'a>,
+    pub cursor: &'a Cursor,
+    pub random: &'a Random,
+}
+
+/// A peer without a limit, and what its state word said.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub entry: Entry,
+    pub word: &'a AtomicU64,
+    pub state: State,
+}
+
+impl Found<'_> {
+    #[inline(always)]
+    pub fn peer(&self) -> PeerHandle {
+        PeerHandle::new(self.entry.slot(), self.state.generation())
+    }
+}
+
+impl<'a> Plain<'a> {
+    /// The place after this one, which stays: the cursor moves on when the choice is made.
+    #[inline(always)]
+    fn after(&self, place: &AtomicU32) -> Option<usize> {
+        let next = place.load(Ordering::Relaxed) as usize + 1;
+        if next < self.cycle.len() { Some(next) } else { wrap_plainly(next, self.cycle.len()) }
+    }
+
+    #[inline(always)]
+    fn draw(&self) -> usize {
+        self.random.below(self.cycle.len())
+    }
+
+    #[inline(always)]
+    fn look(&self, place: usize) -> Option<Found<'a>> {
+        let entry = self.cycle.at(place)?;
+        if entry.is_limited() {
+            return None;
+        }
+        let word = self.seat.state_word(entry.slot())?;
+        Some(Found { entry, word, state: State::from_bits(word.load(Ordering::Acquire)) })
+    }
+}
+
+#[cold]
+fn wrap_plainly(next: usize, len: usize) -> Option<usize> {
+    (len != 0).then(|| wrap(next, len))
 }
 
 /// What was taken.

@@ -218,18 +218,6 @@ impl Table {
             .flatten()
     }
 
-    /// The words of one lane, for its holder to keep: one a peer slot.
-    pub(crate) fn lane_words(&self, lane: Lane) -> &[AtomicU64] {
-        let start = lane.index as usize * self.region.lane_row;
-        self.region.lanes.get(start..start + self.region.capacity.peers as usize).unwrap_or(&[])
-    }
-
-    /// The words of one lane that count requests, one an upstream.
-    pub(crate) fn request_words(&self, lane: Lane) -> &[AtomicU64] {
-        let start = lane.index as usize * self.region.requests_row;
-        self.region.requests.get(start..start + self.region.capacity.upstreams as usize).unwrap_or(&[])
-    }
-
     /// Requests of an upstream since the table was made: the sum over all lanes.
     pub(crate) fn requests(&self, id: UpstreamId) -> u64 {
         let row = self.region.requests_row;
@@ -310,6 +298,14 @@ pub(crate) fn end(cell: &AtomicU64, writers: Writers) {
     // A lane whose count was cleared (the lease was lost) must not go below 0 into the attempts.
     if cell.load(Ordering::Relaxed) & IN_FLIGHT != 0 {
         add(cell, 1u64.wrapping_neg(), writers);
+    }
+}
+
+/// Takes one request off an aggregate, which a scrub may have done already.
+#[inline]
+pub(crate) fn lower(aggregate: &AtomicU32) {
+    if aggregate.fetch_sub(1, Ordering::Relaxed) == 0 {
+        aggregate.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -53,6 +53,7 @@ impl Health {
     }
 }
 
+const GENERATION_MASK: u64 = 0xffff;
 const LIVE: u64 = 1 << 16;
 const DOWN: u64 = 1 << 19;
 const TRIAL: u64 = 1 << 34;
@@ -130,7 +131,21 @@ impl State {
         self.0 & ELIGIBLE_MASK == LIVE
     }
 
+    /// Whether the peer is of this generation and there, and nothing speaks against it: a success changes nothing.
+    #[inline]
+    pub(crate) fn is_unblemished(self, generation: u16) -> bool {
+        const BLEMISHES: u64 = PASSIVE.mask() | STREAK.mask() | EJECTIONS.mask();
+        self.0 & (GENERATION_MASK | LIVE | BLEMISHES) == u64::from(generation) | LIVE
+    }
+
+    /// Whether both are the same peer; `other` was live.
+    #[inline]
+    pub(crate) fn is_same_peer(self, other: State) -> bool {
+        (self.0 ^ other.0) & (GENERATION_MASK | LIVE) == 0
+    }
+
     /// Whether only passive evidence keeps it out: the peers that trials and last resorts may go to.
+    #[inline]
     pub fn is_only_ejected(self) -> bool {
         self.0 & (LIVE | ADMIN.mask() | DOWN) == LIVE && self.health() != Health::Healthy
     }
