@@ -33,11 +33,13 @@ fn head(size: usize, random: &mut Random) -> Vec<u8> {
             head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
     }
-    while head.len() + 160 <= size {
-        let id = (random.next(), random.next());
-        head.extend_from_slice(
-            format!("Set-Cookie: s{:x}={:016x}{:016x}; Path=/; HttpOnly\r\n", id.0 & 15, id.0, id.1).as_bytes(),
+    while head.len() + 200 <= size {
+        let [a, b, c, d] = [random.next(), random.next(), random.next(), random.next()];
+        let cookie = format!(
+            "Set-Cookie: s{:x}={a:016x}{b:016x}{c:016x}{d:016x}; Path=/; HttpOnly; Secure; SameSite=Lax\r\n",
+            a & 15
         );
+        head.extend_from_slice(cookie.as_bytes());
     }
     let padding = size - head.len() - b"X-Pad: \r\n\r\n".len();
     head.extend_from_slice(b"X-Pad: ");
