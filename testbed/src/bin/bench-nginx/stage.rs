@@ -8,6 +8,7 @@ use tidegate_testbed::ports::free_port;
 use tidegate_testbed::{Client, Config, Nginx, Request, nginx_config};
 
 use crate::cpu;
+use crate::figures::Pair;
 
 /// Which gateway.
 #[derive(Clone, Copy)]
@@ -28,9 +29,11 @@ pub struct Stage {
 impl Stage {
     /// Starts it all.
     pub fn set(selector: &str, backends: usize) -> Result<Stage, String> {
-        let stock = match selector {
-            "round_robin" => "",
-            "least_request" => "random two least_conn;",
+        let own = format!("tidegate {selector};");
+        let (balancer, stock) = match selector {
+            "round_robin" => (&*own, ""),
+            "least_request" => (&*own, "random two least_conn;"),
+            "none" => ("", ""),
             other => return Err(format!("{other:?} is no selector of this bench")),
         };
         if !nginx_config::module().exists() {
@@ -38,7 +41,7 @@ impl Stage {
         }
         let (behind, servers) = start_backends(backends)?;
         let stock = Nginx::start(&gateway(Config::plain(), stock, &servers))?;
-        let tidegate = Nginx::start(&gateway(Config::tidegate(), &format!("tidegate {selector};"), &servers))?;
+        let tidegate = Nginx::start(&gateway(Config::tidegate(), balancer, &servers))?;
         let placement = match cpu::two() {
             Some([own, others]) => {
                 for pid in [stock.workers(), tidegate.workers()].concat() {
@@ -55,32 +58,24 @@ impl Stage {
         Ok(Stage { stock, tidegate, _backends: behind, placement })
     }
 
-    /// CPU time a request, in microseconds, of that gateway's worker over so many requests. Connecting and each
-    /// connection's first request come before.
-    pub fn run(&self, side: Side, connections: usize, requests: usize) -> Result<f64, String> {
-        let nginx = match side {
-            Side::Stock => &self.stock,
-            Side::Tidegate => &self.tidegate,
-        };
-        let &[worker] = &nginx.workers()[..] else { return Err("the gateway has lost its worker".into()) };
-        let request = request().to_bytes(nginx.addr());
-        let mut clients: Vec<_> = (0..connections).map(|_| Client::new(nginx.addr(), LIMIT)).collect();
-        for client in &mut clients {
-            check(client.exchange_raw(&request, "GET"), nginx)?;
-        }
-        let before = cpu::time_ns(worker)?;
-        // Read in the order of sending: by the time the first of them is read, the others are under way.
-        for client in clients.iter_mut().take(requests) {
-            client.send(&request).map_err(|e| e.to_string())?;
-        }
-        for i in 0..requests {
-            let client = &mut clients[i % connections];
-            check(client.read("GET"), nginx)?;
-            if i + connections < requests {
-                client.send(&request).map_err(|e| e.to_string())?;
+    /// CPU time a request of each gateway's worker, over so many requests of each. They take turns of `TURN` requests,
+    /// the first turn going to `first`: what a neighbour on the machine does to one of them it does to both.
+    pub fn pair(&self, first: Side, connections: usize, requests: usize) -> Result<Pair, String> {
+        let mut stock = Load::on(&self.stock, connections)?;
+        let mut tidegate = Load::on(&self.tidegate, connections)?;
+        let turns = requests.div_ceil(TURN);
+        for i in 0..turns {
+            // A B, B A, A B, …
+            if (i % 2 == 0) == matches!(first, Side::Stock) {
+                stock.turn()?;
+                tidegate.turn()?;
+            } else {
+                tidegate.turn()?;
+                stock.turn()?;
             }
         }
-        Ok((cpu::time_ns(worker)? - before) as f64 / requests as f64 / 1e3)
+        let us = |load: &Load| load.cpu_ns as f64 / (turns * TURN) as f64 / 1e3;
+        Ok(Pair { stock_us: us(&stock), tidegate_us: us(&tidegate) })
     }
 
     /// Stops the gateways; an error if a log shows that one was not in order.
@@ -92,6 +87,47 @@ impl Stage {
                 return Err(faults.join("\n"));
             }
         }
+        Ok(())
+    }
+}
+
+/// A client of one gateway, and what it has cost that gateway.
+struct Load<'a> {
+    nginx: &'a Nginx,
+    worker: u32,
+    request: Vec<u8>,
+    clients: Vec<Client>,
+    cpu_ns: u64,
+}
+
+impl Load<'_> {
+    /// Connects; each connection's first request is made here.
+    fn on(nginx: &Nginx, connections: usize) -> Result<Load<'_>, String> {
+        let &[worker] = &nginx.workers()[..] else { return Err("the gateway has lost its worker".into()) };
+        let request = request().to_bytes(nginx.addr());
+        let mut clients: Vec<_> = (0..connections).map(|_| Client::new(nginx.addr(), LIMIT)).collect();
+        for client in &mut clients {
+            check(client.exchange_raw(&request, "GET"), nginx)?;
+        }
+        Ok(Load { nginx, worker, request, clients, cpu_ns: 0 })
+    }
+
+    /// `TURN` requests, always one under way on each connection. Responses are read in the order of sending: by the time
+    /// the first is read, the others are under way.
+    fn turn(&mut self) -> Result<(), String> {
+        let before = cpu::time_ns(self.worker)?;
+        let connections = self.clients.len();
+        for client in self.clients.iter_mut().take(TURN) {
+            client.send(&self.request).map_err(|e| e.to_string())?;
+        }
+        for i in 0..TURN {
+            let client = &mut self.clients[i % connections];
+            check(client.read("GET"), self.nginx)?;
+            if i + connections < TURN {
+                client.send(&self.request).map_err(|e| e.to_string())?;
+            }
+        }
+        self.cpu_ns += cpu::time_ns(self.worker)? - before;
         Ok(())
     }
 }
@@ -151,8 +187,11 @@ const FIELDS: &str = r#"default_type application/json;
     add_header Strict-Transport-Security "max-age=31536000; includeSubDomains";
     add_header X-Content-Type-Options nosniff;"#;
 
+/// Some 20 ms: long beside what the change of gateways costs in cold caches, short beside what disturbs.
+const TURN: usize = 500;
+
 /// By default nginx closes a connection after a thousand requests.
 const WITHOUT_END: u32 = 1_000_000_000;
 
-/// Of a whole run.
+/// Of a whole pair.
 const LIMIT: Duration = Duration::from_secs(120);
