@@ -53,9 +53,9 @@ impl Bucket {
     }
 
     fn filled(self, requests: u64, now: u64, ppm: u32, per_second: u32) -> Bucket {
-        let (requests, time) = (requests & REQUESTS_MASK, now / TIME_UNIT_NS & TIME_MASK);
+        let (requests, time) = (requests & REQUESTS_MASK, (now / TIME_UNIT_NS) & TIME_MASK);
         let (ppm, per_second) = (u64::from(ppm), u64::from(per_second));
-        let most = (per_second * 10 * TOKEN).max(ppm * TOKEN / 1_000_000 * 100).max(TOKEN).min(MOST);
+        let most = (per_second * 10 * TOKEN).max(ppm * TOKEN / 1_000_000 * 100).clamp(TOKEN, MOST);
         if self.bits() == 0 {
             return Bucket { tokens: most, requests, time };
         }

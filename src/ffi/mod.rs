@@ -252,3 +252,46 @@ pub unsafe extern "C" fn tidegate_last_error(buf: *mut c_char, cap: usize, neede
         _ => TIDEGATE_ERR_PANIC,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_status_and_its_payload_is_never_dropped() {
+        struct Worse;
+        impl Drop for Worse {
+            fn drop(&mut self) {
+                panic!("a payload whose destructor panics too");
+            }
+        }
+        std::panic::set_hook(Box::new(|_| {}));
+        assert_eq!(guard(|| std::panic::panic_any(Worse)), TIDEGATE_ERR_PANIC);
+        assert_eq!(guard_value(7, || -> i32 { std::panic::panic_any(Worse) }), 7);
+        let _ = std::panic::take_hook();
+        let (mut text, mut len) = ([0; 240], 0);
+        // SAFETY: both are writable and as long as said.
+        assert_eq!(unsafe { tidegate_last_error(text.as_mut_ptr(), text.len(), &mut len) }, TIDEGATE_OK);
+        assert!(len > 0);
+    }
+
+    #[test]
+    fn every_entry_point_has_the_guard() {
+        for (file, text) in [
+            ("mod.rs", include_str!("mod.rs")),
+            ("request.rs", include_str!("request.rs")),
+            ("responder.rs", include_str!("responder.rs")),
+            ("status.rs", include_str!("status.rs")),
+            ("table.rs", include_str!("table.rs")),
+            ("upstream.rs", include_str!("upstream.rs")),
+            ("validator.rs", include_str!("validator.rs")),
+            ("worker.rs", include_str!("worker.rs")),
+        ] {
+            for entry in text.split("\n#[unsafe(no_mangle)]\n").skip(1) {
+                let body = entry.split("\n}\n").next().unwrap_or("");
+                let guards = ["guard(|", "guard_value(", "catch_unwind(", "init_struct("];
+                assert!(guards.iter().any(|g| body.contains(g)), "{file}: {}", body.lines().next().unwrap_or(""));
+            }
+        }
+    }
+}

@@ -23,7 +23,7 @@ pub(super) struct Reservation<'a> {
 /// Reserves the right to eject the peer of `evidence`, if somebody usable remains.
 pub(super) fn reserve<'a>(evidence: &Evidence<'a>, threshold: u32) -> Option<Reservation<'a>> {
     let word = evidence.table.ejecting_word(evidence.upstream)?;
-    let now_ms = evidence.now / 1_000_000 & ((1 << TIME_BITS) - 1);
+    let now_ms = (evidence.now / 1_000_000) & ((1 << TIME_BITS) - 1);
     let held = word.load(Ordering::Acquire);
     if held != 0 && now_ms.abs_diff(held & ((1 << TIME_BITS) - 1)) < VOID_AFTER_MS {
         return None;
@@ -80,6 +80,6 @@ pub(crate) fn update_panic(table: &Table, upstream: UpstreamId) {
     let eligible = snapshot.members().filter(|entry| {
         State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire))).is_eligible()
     });
-    let panic = percent != 0 && eligible.count() * 100 < percent * snapshot.len();
+    let panic = percent != 0 && eligible.count() * 100 < percent * snapshot.member_count();
     word.store(u64::from(panic), Ordering::Relaxed);
 }

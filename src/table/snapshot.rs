@@ -107,7 +107,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// How many members there are.
-    pub fn len(&self) -> usize {
+    pub fn member_count(&self) -> usize {
         let ([primary, _], [backup, _]) = self.lengths();
         primary + backup
     }
