@@ -838,7 +838,8 @@ typedef struct tidegate_upstream_options {
   uint32_t eject_failures;
   // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
   uint32_t failure_statuses;
-  // First ejection in nanoseconds, doubled with each one that follows, jittered by a quarter; default 1 s.
+  // First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
+  // more than `eject_max_ns`; default 1 s.
   uint64_t eject_base_ns;
   // Longest ejection; default 60 s.
   uint64_t eject_max_ns;
@@ -851,8 +852,8 @@ typedef struct tidegate_upstream_options {
   uint32_t retry_budget_min_per_s;
   // Reserved, 0.
   uint32_t reserved;
-  // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter;
-  // default 25 ms.
+  // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
+  // more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
   uint64_t backoff_base_ns;
   // Largest bound; default 250 ms.
   uint64_t backoff_max_ns;

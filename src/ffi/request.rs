@@ -338,6 +338,7 @@ pub unsafe extern "C" fn tidegate_request_pick(
     pick: *mut tidegate_pick,
 ) -> tidegate_status {
     // The plain cases stand outside the guard, so that nothing needs saving around it: they can't panic.
+    // Functions of the C ABI don't unwind, which lets each of these calls be the last thing its caller does.
     // SAFETY: the caller vouches for both.
     unsafe {
         match started(request) {
@@ -354,7 +355,21 @@ pub unsafe extern "C" fn tidegate_request_pick(
 /// # Safety
 /// `pick` is writable, and [`is_whole`] holds for it.
 #[inline(never)]
-unsafe fn pick_round_robin(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+unsafe extern "C" fn pick_round_robin(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_in_turn(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_out_of_turn(request, now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_out_of_turn(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe {
         if let Some(picked) = request.pick_round_robin(now_ns) {
@@ -368,7 +383,11 @@ unsafe fn pick_round_robin(request: &mut Request, now_ns: u64, pick: *mut tidega
 /// # Safety
 /// As [`pick_round_robin`].
 #[inline(never)]
-unsafe fn pick_least_request(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+unsafe extern "C" fn pick_least_request(
+    request: &mut Request,
+    now_ns: u64,
+    pick: *mut tidegate_pick,
+) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe {
         if let Some(picked) = request.pick_least_request(now_ns) {
@@ -383,7 +402,11 @@ unsafe fn pick_least_request(request: &mut Request, now_ns: u64, pick: *mut tide
 /// As [`tidegate_request_pick`].
 #[cold]
 #[inline(never)]
-unsafe fn pick_by_rules(request: *mut tidegate_request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+unsafe extern "C" fn pick_by_rules(
+    request: *mut tidegate_request,
+    now_ns: u64,
+    pick: *mut tidegate_pick,
+) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for both.
         let (request, pick) = unsafe { (request_mut(request)?, out(pick)?) };
@@ -454,7 +477,7 @@ pub unsafe extern "C" fn tidegate_request_report(
 /// As [`tidegate_request_report`].
 #[cold]
 #[inline(never)]
-unsafe fn report_by_rules(
+unsafe extern "C" fn report_by_rules(
     request: *mut tidegate_request,
     outcome: *const tidegate_outcome,
     now_ns: u64,

@@ -68,7 +68,8 @@ pub struct tidegate_upstream_options {
     pub eject_failures: u32,
     /// TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
     pub failure_statuses: u32,
-    /// First ejection in nanoseconds, doubled with each one that follows, jittered by a quarter; default 1 s.
+    /// First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
+    /// more than `eject_max_ns`; default 1 s.
     pub eject_base_ns: u64,
     /// Longest ejection; default 60 s.
     pub eject_max_ns: u64,
@@ -81,8 +82,8 @@ pub struct tidegate_upstream_options {
     pub retry_budget_min_per_s: u32,
     /// Reserved, 0.
     pub reserved: u32,
-    /// Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter;
-    /// default 25 ms.
+    /// Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
+    /// more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
     pub backoff_base_ns: u64,
     /// Largest bound; default 250 ms.
     pub backoff_max_ns: u64,

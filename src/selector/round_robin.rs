@@ -36,6 +36,18 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
     search(filter, tier)
 }
 
+/// [`choose`] while the peer whose turn it is is eligible.
+#[inline(always)]
+pub(crate) fn choose_in_turn<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
+    let turn = plain.after(&plain.cursor.turn)?;
+    let found = plain.look(turn)?;
+    if !found.state.is_eligible() {
+        return None;
+    }
+    plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
+    Some(found)
+}
+
 /// [`choose`] in the plain case.
 #[inline(always)]
 pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {

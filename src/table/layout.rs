@@ -185,3 +185,16 @@ impl Layout {
 fn line(words: usize) -> usize {
     words.next_multiple_of(8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_peers_fit_in_16_mib() {
+        let size = |peers| Layout::of(&Capacity::new(64, peers, 64, 1024).unwrap()).unwrap().size;
+        let (of_none, of_all) = (size(1), size(10_000));
+        println!("table of 10,000 peers: {of_all} bytes; a peer: {} bytes", (of_all - of_none) / 9_999);
+        assert!(of_all <= 16 << 20, "{of_all} bytes");
+    }
+}

@@ -34,11 +34,26 @@ impl Request {
         }
     }
 
+    /// The first pick where `plain_selector` is round robin, while the peer whose turn it is is eligible.
+    #[inline(always)]
+    pub(crate) fn pick_in_turn(&mut self, now: u64) -> Option<Picked> {
+        self.pick_round_robin_by(now, round_robin::choose_in_turn)
+    }
+
     /// The first pick where `plain_selector` is round robin.
     #[inline(always)]
     pub(crate) fn pick_round_robin(&mut self, now: u64) -> Option<Picked> {
+        self.pick_round_robin_by(now, round_robin::choose_plainly)
+    }
+
+    #[inline(always)]
+    fn pick_round_robin_by(
+        &mut self,
+        now: u64,
+        choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>,
+    ) -> Option<Picked> {
         let (published, plain) = self.plain()?;
-        let found = round_robin::choose_plainly(&plain)?;
+        let found = choose(&plain)?;
         let cell = plain.seat.attempts_word(found.entry.slot())?;
         if !self.begin(&found, published, cell) {
             return self.take_back(cell, None);
