@@ -259,6 +259,10 @@
 // The peer is a backup.
 #define TIDEGATE_PICK_BACKUP 4
 
+// Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
+// have met such ones on this upstream in the last minute.
+#define TIDEGATE_PICK_FRESH 8
+
 // The outcome was charged to the peer.
 #define TIDEGATE_DECISION_FLAG_CHARGED 1
 

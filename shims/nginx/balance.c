@@ -175,6 +175,7 @@ tg_pick(tg_request_t *p)
     if (status == TIDEGATE_OK) {
         p->open = 1;
         p->attempts = p->pick.attempt;
+        p->fresh = (p->pick.flags & TIDEGATE_PICK_FRESH) != 0;
         p->address = tg_address(p->main, &p->pick);
 
         if (p->address == NULL) {
@@ -268,7 +269,7 @@ tg_peer_get(ngx_peer_connection_t *pc, void *data)
 
     if (p->fresh) {
         // keepalive compares address and length: with another length, which connect() takes as well, it finds no
-        // idle connection. A second stale one in a row would be the same race again.
+        // idle connection.
         pc->socklen = pc->sockaddr->sa_family == AF_UNIX
                           ? (socklen_t) (offsetof(struct sockaddr_un, sun_path)
                                          + ngx_strlen(((struct sockaddr_un *) pc->sockaddr)->sun_path) + 1)
@@ -352,6 +353,5 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     }
 
     p->open = 0;
-    p->fresh = outcome.cause == TIDEGATE_CAUSE_CONNECTION_REUSED_CLOSED;
     tg_follow(p, &decision, nginx_status);
 }

@@ -98,6 +98,9 @@ pub const TIDEGATE_PICK_TRIAL: u32 = 1;
 pub const TIDEGATE_PICK_PANIC: u32 = 2;
 /// The peer is a backup.
 pub const TIDEGATE_PICK_BACKUP: u32 = 4;
+/// Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
+/// have met such ones on this upstream in the last minute.
+pub const TIDEGATE_PICK_FRESH: u32 = 8;
 
 /// The outcome was charged to the peer.
 pub const TIDEGATE_DECISION_FLAG_CHARGED: u32 = 1;

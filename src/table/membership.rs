@@ -256,6 +256,11 @@ impl Table {
         self.upstream_word(id, word::EJECTING)
     }
 
+    /// When an idle connection was last closed under a request.
+    pub(crate) fn race_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::RACE)
+    }
+
     /// Whether so few peers are eligible that the panic policy applies.
     pub(crate) fn panic_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.upstream_word(id, word::PANIC)
