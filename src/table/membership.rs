@@ -94,7 +94,8 @@ impl Table {
             (state.is_live() && self.peer_upstream(entry.slot()) == Some(id))
                 .then(|| PeerHandle::new(entry.slot(), state.generation()))
         };
-        snapshot.members().filter_map(live).collect()
+        // No more than there can be: a damaged length could name every slot many times.
+        snapshot.members().take(self.region.capacity.peers as usize).filter_map(live).collect()
     }
 
     /// Declares an upstream's peers. The handles come in the order of the list.
