@@ -1,16 +1,19 @@
 // Which kills are made, and what came of them.
 //
-//   torture          short operations: killed at every instruction. Long ones (system calls, /proc): the table's bytes
-//                    are taken after every instruction, each image that differs from the one before is judged with the
-//                    victim dead, and a sample of the instructions is killed at besides
+//   torture          after every instruction of every operation, the table's bytes are compared with those before it,
+//                    and each image that differs is judged with the victim dead: between two images a death leaves the
+//                    same bytes wherever it comes. Besides, short operations are killed at every instruction, long ones
+//                    (system calls, /proc) before and behind every instruction that changed the table, and at a sample
 //   torture full     every operation is killed at every instruction
 //
 // Exit status: 0 all as it should be, 1 not, 77 ptrace is not permitted here.
 
 #include "torture.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SHORT = 3000, SAMPLE = 24, IMAGES_MOST = 4096, HANG_S = 20, NOT_PERMITTED = 77 };
+enum { SHORT = 3000, SAMPLE = 100, IMAGES_MOST = 4096, INSTRUCTIONS_MOST = 1 << 18, HANG_S = 20, NOT_PERMITTED = 77 };
 
 // The library sleeps nowhere but in these: a survivor that had to wait for the dead is seen without a clock.
 volatile long sleeps;
@@ -33,12 +36,57 @@ int nanosleep(const struct timespec *time, struct timespec *left) {
   return (int)syscall(SYS_nanosleep, time, left);
 }
 
+// The C library's, but for membarrier: a fence in processes that run meanwhile costs milliseconds, and none does.
+long syscall(long number, ...) {
+  register long r10 __asm__("r10");
+  register long r8 __asm__("r8");
+  register long r9 __asm__("r9");
+  long argument[6], result;
+  va_list list;
+  int i;
+  if (number == SYS_membarrier) return 0;
+  va_start(list, number);
+  for (i = 0; i < 6; i++) argument[i] = va_arg(list, long);
+  va_end(list);
+  r10 = argument[3];
+  r8 = argument[4];
+  r9 = argument[5];
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(argument[0]), "S"(argument[1]), "d"(argument[2]), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
+  if (result >= -4095 && result < 0) {
+    errno = (int)-result;
+    return -1;
+  }
+  return result;
+}
+
 struct run {
   const struct operation *operation;
   struct view before, after;
   unsigned long instructions, kills, images, violations;
+  // Kills that came elsewhere than where the recorded path was: numbers read from /proc differ in length.
+  unsigned long strayed;
+  // The instructions that left them.
+  unsigned long left_by[IMAGES_MOST];
   char first[240];
 };
+
+// The path of the run that is traced: its k-th instruction, and the last one not behind the k-th that the path comes to
+// for the first time. `seen` is a hash set of addresses.
+static uintptr_t path[INSTRUCTIONS_MOST], seen[2 * INSTRUCTIONS_MOST];
+static unsigned breakpoint[INSTRUCTIONS_MOST];
+
+static void record(unsigned long k, uintptr_t address) {
+  size_t place = address * 0x9e3779b97f4a7c15u >> 45;
+  must(k < INSTRUCTIONS_MOST, "the operation is too long");
+  if (k == 0) memset(seen, 0, sizeof seen);
+  while (seen[place] != 0 && seen[place] != address) place = (place + 1) % (2 * INSTRUCTIONS_MOST);
+  path[k] = address;
+  breakpoint[k] = seen[place] == 0 ? (unsigned)k : breakpoint[k - 1];
+  seen[place] = address;
+}
 
 static void hang(int signal) {
   static const char text[] = "torture: a survivor's operation did not end\n";
@@ -78,7 +126,6 @@ static int reference(struct run *run) {
 // Every instruction once, and every image that one leaves behind.
 static void trace(struct run *run) {
   static unsigned char *image[IMAGES_MOST];
-  static unsigned long left_by[IMAGES_MOST];
   unsigned char *last = malloc(world.size);
   size_t images = 0, i;
   pid_t victim;
@@ -88,6 +135,7 @@ static void trace(struct run *run) {
   victim = victim_start(run->operation);
   memcpy(last, world.memory, world.size);
   do {
+    record(run->instructions, victim_at(victim));
     state = victim_step(victim);
     run->instructions++;
     if (memcmp(last, world.memory, world.size) == 0) continue;
@@ -96,40 +144,51 @@ static void trace(struct run *run) {
     image[images] = malloc(world.size);
     must(image[images] != NULL, "malloc");
     memcpy(image[images], last, world.size);
-    left_by[images++] = run->instructions;
+    run->left_by[images++] = run->instructions;
   } while (state == STEPPED);
   victim_kill(victim);
   victim_bury(victim);
   for (i = 0; i < images; i++) {
     world_restore();
     memcpy(world.memory, image[i], world.size);
-    judge(run, left_by[i], (unsigned)i);
+    judge(run, run->left_by[i], (unsigned)i);
     free(image[i]);
   }
   run->images = images;
   free(last);
 }
 
-// One victim, killed after so many instructions. 0: it completed before.
-static int kill_after(struct run *run, unsigned long steps) {
-  unsigned long done;
+// One victim, killed after so many instructions.
+static void kill_after(struct run *run, unsigned long steps) {
+  unsigned long done = 0;
   int state = STEPPED;
   pid_t victim;
   world_restore();
   victim = victim_start(run->operation);
-  for (done = 0; done < steps && state == STEPPED; done++) state = victim_step(victim);
+  if (steps < run->instructions) done = breakpoint[steps];
+  if (done != 0) state = victim_run_to(victim, path[done]);
+  for (; done < steps && state == STEPPED; done++) state = victim_step(victim);
+  if (steps < run->instructions) run->strayed += state == COMPLETED || victim_at(victim) != path[steps];
   victim_kill(victim);
   // Half of the dead have not been waited for by their parent when the survivor meets them.
   if (steps % 2) victim_bury(victim);
-  judge(run, done, (unsigned)(steps / 2));
+  judge(run, steps, (unsigned)(steps / 2));
   if (steps % 2 == 0) victim_bury(victim);
   run->kills++;
-  return state == STEPPED;
+}
+
+// Whether an instruction of a long operation is killed at, though not all are.
+static int chosen(const struct run *run, unsigned long steps) {
+  unsigned long i;
+  for (i = 0; i < run->images; i++) {
+    if (steps == run->left_by[i] || steps + 1 == run->left_by[i]) return 1;
+  }
+  return steps % (run->instructions / SAMPLE) == 0 || steps == run->instructions;
 }
 
 static int torture(const struct operation *operation, int full) {
   static struct run run;
-  unsigned long steps, stride;
+  unsigned long steps;
   int good;
   memset(&run, 0, sizeof run);
   run.operation = operation;
@@ -138,8 +197,8 @@ static int torture(const struct operation *operation, int full) {
   world_keep();
   if (!reference(&run)) return NOT_PERMITTED;
   trace(&run);
-  stride = full || run.instructions <= SHORT ? 1 : run.instructions / SAMPLE;
-  for (steps = 0; kill_after(&run, steps); steps += stride) {
+  for (steps = 0; steps <= run.instructions; steps++) {
+    if (full || run.instructions <= SHORT || chosen(&run, steps)) kill_after(&run, steps);
   }
   world_free();
   good = (run.violations != 0) == (operation->planted != 0);
@@ -147,6 +206,7 @@ static int torture(const struct operation *operation, int full) {
          run.images, run.kills, run.violations);
   if (events_lost) printf(", %lu died between a change and its event", events_lost);
   if (half_declared) printf(", %lu between a list and its limits", half_declared);
+  if (run.strayed) printf(", %lu off the recorded path", run.strayed);
   printf("%s\n", good ? "" : operation->planted ? ": THE PLANTED FAULT WAS NOT FOUND" : ": WRONG");
   if (run.violations) printf("  first: %s\n", run.first);
   fflush(stdout);

@@ -120,26 +120,33 @@ static void act_planted_record(void) {
 }
 
 // The change that `act_replace` makes, by plain copying: every word of it right, and no order.
-static unsigned char *image;
+static struct {
+  size_t at;
+  uint64_t value;
+} copied[256];
+static size_t copied_count;
 
 static void stage_planted_copy(void) {
-  unsigned char *now = malloc(world.size);
+  volatile uint64_t *word = (volatile uint64_t *)(void *)world.memory;
+  uint64_t *was = malloc(world.size);
+  size_t i;
   stage_pick();
-  image = malloc(world.size);
-  must(now != NULL && image != NULL, "malloc");
-  memcpy(now, world.memory, world.size);
+  must(was != NULL, "malloc");
+  memcpy(was, world.memory, world.size);
   act_replace();
-  memcpy(image, world.memory, world.size);
-  memcpy(world.memory, now, world.size);
+  for (i = 0; i < world.size / 8; i++) {
+    if (word[i] == was[i]) continue;
+    must(copied_count < sizeof copied / sizeof *copied, "more words than expected");
+    copied[copied_count].at = i;
+    copied[copied_count++].value = word[i];
+  }
+  memcpy(world.memory, was, world.size);
 }
 
 static void act_planted_copy(void) {
-  volatile uint64_t *to = (volatile uint64_t *)(void *)world.memory;
-  const uint64_t *from = (const uint64_t *)(const void *)image;
+  volatile uint64_t *word = (volatile uint64_t *)(void *)world.memory;
   size_t i;
-  for (i = 0; i < world.size / 8; i++) {
-    if (to[i] != from[i]) to[i] = from[i];
-  }
+  for (i = 0; i < copied_count; i++) word[copied[i].at] = copied[i].value;
 }
 
 #define DONE 0x100

@@ -1,11 +1,16 @@
 // The victim, and the hand that kills it: ptrace's single step, one instruction (one round of a REP) at a time.
+//
+// A step costs microseconds, so a death after k steps is not reached by k of them: a breakpoint is set where the
+// recorded path comes to an instruction for the first time, and only the rest is stepped. Source: ptrace(2).
 
 #include "torture.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +52,30 @@ int victim_step(pid_t victim) {
   must(ptrace(PTRACE_SINGLESTEP, victim, NULL, NULL) == 0, "PTRACE_SINGLESTEP");
   await_trap(victim);
   return stage->done ? COMPLETED : STEPPED;
+}
+
+uintptr_t victim_at(pid_t victim) {
+  long address;
+  errno = 0;
+  address = ptrace(PTRACE_PEEKUSER, victim, offsetof(struct user_regs_struct, rip), NULL);
+  must(errno == 0, "PTRACE_PEEKUSER");
+  return (uintptr_t)address;
+}
+
+int victim_run_to(pid_t victim, uintptr_t address) {
+  static const unsigned long trap = 0xcc, low_byte = 0xff;
+  long word;
+  errno = 0;
+  word = ptrace(PTRACE_PEEKTEXT, victim, address, NULL);
+  must(errno == 0, "PTRACE_PEEKTEXT");
+  must(ptrace(PTRACE_POKETEXT, victim, address, ((unsigned long)word & ~low_byte) | trap) == 0, "PTRACE_POKETEXT");
+  must(ptrace(PTRACE_CONT, victim, NULL, NULL) == 0, "PTRACE_CONT");
+  await_trap(victim);
+  if (stage->done) return COMPLETED;
+  must(victim_at(victim) == address + 1, "the victim stopped elsewhere than at the breakpoint");
+  must(ptrace(PTRACE_POKETEXT, victim, address, word) == 0, "PTRACE_POKETEXT");
+  must(ptrace(PTRACE_POKEUSER, victim, offsetof(struct user_regs_struct, rip), address) == 0, "PTRACE_POKEUSER");
+  return STEPPED;
 }
 
 void victim_finish(pid_t victim) {

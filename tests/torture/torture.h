@@ -116,6 +116,10 @@ enum { STEPPED, COMPLETED };
 pid_t victim_start(const struct operation *operation);
 // One instruction. COMPLETED: the operation has returned.
 int victim_step(pid_t victim);
+// The address of its next instruction.
+uintptr_t victim_at(pid_t victim);
+// At full speed to the first time that it comes to an address. COMPLETED: it never did.
+int victim_run_to(pid_t victim, uintptr_t address);
 // To the end of the operation, at full speed.
 void victim_finish(pid_t victim);
 // SIGKILL. Until `victim_bury` the dead process is a zombie.
