@@ -6,6 +6,11 @@
 //!
 //! A slot is given to another peer only when no request is in flight on it in any lane: the handle of an open request
 //! stays valid for its whole life.
+//!
+//! # Orderings
+//! Writers take turns (see `control`), so only what readers meet is ordered. An upstream's NAME_LEN is stored Release
+//! and loaded Acquire by who looks for a name. A state word is stored Release when a slot is occupied, behind all that
+//! is written of the peer, and loaded Acquire by whoever reads that; vacating is AcqRel and stands before `settle`.
 
 use super::layout::{header, upstream as word};
 use super::peer::{Address, word_of};

@@ -74,7 +74,7 @@ impl Admin {
     }
 }
 
-/// A `struct sockaddr`, byte by byte. Two are the same peer if family, address, port and scope are.
+/// A `struct sockaddr`, byte by byte. Two are the same peer if family, address, port and scope are, or the path.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Address {
     bytes: [u8; Address::MAX],
@@ -85,7 +85,8 @@ impl Address {
     /// As long as a `struct sockaddr_un` and a little more.
     pub const MAX: usize = word::ADDRESS_WORDS * 8;
 
-    /// From a `struct sockaddr`. What does not belong to the identity (`sin_zero`, the flow label) is cleared.
+    /// From a `struct sockaddr`. What does not belong to the identity (`sin_zero`, the flow label, what
+    /// follows a path) is cleared.
     pub fn new(sockaddr: &[u8]) -> Result<Address, Error> {
         if sockaddr.len() < 2 || sockaddr.len() > Self::MAX {
             return Err(Error::invalid(format!("address_len is {}: 2 to {}", sockaddr.len(), Self::MAX)));
@@ -105,6 +106,14 @@ impl Address {
             }
             libc::AF_INET | libc::AF_INET6 => {
                 return Err(Error::invalid(format!("address_len is {}: too short for its family", sockaddr.len())));
+            }
+            libc::AF_UNIX if bytes[2] != 0 => {
+                // A path: with its NUL, and without what stands behind it, often bytes that nobody set.
+                let end =
+                    bytes[..sockaddr.len()].iter().skip(2).position(|&b| b == 0).map_or(sockaddr.len(), |n| n + 2);
+                bytes[end..].fill(0);
+                // The longest path has no NUL.
+                end + usize::from(end < size_of::<libc::sockaddr_un>())
             }
             _ => sockaddr.len(),
         };
@@ -131,7 +140,7 @@ impl std::fmt::Display for Address {
                 write!(f, "{}", SocketAddrV6::new(Ipv6Addr::from(octets), port, 0, scope))
             }
             libc::AF_UNIX => {
-                let path = &self.as_bytes()[2..];
+                let path = self.as_bytes().get(2..).unwrap_or(&[]);
                 match path.split_first() {
                     Some((0, name)) if !name.is_empty() => write!(f, "unix:@{}", name.escape_ascii()),
                     _ => {
@@ -227,15 +236,21 @@ impl Table {
         self.consistent(peer, || self.slot_address(peer.slot()))
     }
 
-    /// Its declared name, or else its address.
+    /// The most bytes of a name for people.
+    const MOST_NAME: usize = 128;
+
+    /// Its declared name, or else its address; ASCII.
     pub fn peer_display_name(&self, peer: PeerHandle) -> Result<String, Error> {
         self.consistent(peer, || {
             let name = self.slot_name(peer.slot());
-            if name.is_empty() {
+            let mut text = if name.is_empty() {
                 self.slot_address(peer.slot()).to_string()
             } else {
-                String::from_utf8_lossy(&name).into_owned()
-            }
+                name.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
+            };
+            // Only an address with escapes is longer.
+            text.truncate(Self::MOST_NAME);
+            text
         })
     }
 

@@ -82,8 +82,7 @@ impl Region {
         set(header::CAPACITY, pack(capacity.upstreams, capacity.peers));
         set(header::CAPACITY_2, pack(capacity.workers, capacity.events));
         set(header::EPOCH, now);
-        // Offset 0 of the arena means "no snapshot", so nothing is given out there.
-        set(header::ARENA_USED, 8);
+        set(header::ARENA_USED, super::snapshot::ARENA_START as u64);
         // Release: whoever sees the magic sees the rest of the header.
         region.header[header::MAGIC].store(MAGIC, Ordering::Release);
         Ok(region)

@@ -6,18 +6,21 @@
 //! |---|---|
 //! | 0 | primaries: members, cycle << 32 |
 //! | 1 | backups: members, cycle << 32 |
-//! | 2 … | primaries' members, backups' members, primaries' cycle, backups' cycle: one [`Entry`] a word |
+//! | 2 … | primaries' cycle, primaries' members, backups' members, backups' cycle: one [`Entry`] a word |
+//!
+//! The primaries' cycle comes first, so that a pick finds it by one word of lengths.
 //!
 //! Each upstream has two buffers. The writer (one at a time, see `control`) fills the one that is not published and
-//! then stores `generation << 32 | offset` in the upstream's first word.
+//! then stores `generation << 32 | offset` in the upstream's first word. When the arena has been given out, larger lists
+//! get what the spare buffers hold, those of other upstreams too.
 //!
 //! # Orderings
 //! The entries are stored Relaxed; the publishing store is Release and pairs with the reader's Acquire load of the
-//! word, so a reader that sees a word sees the entries behind it. A reader may be overtaken by two publications, and
-//! its buffer filled anew under its eyes: it therefore loads the word again behind an Acquire fence, which pairs with
-//! the Release *fence* that the writer puts before it touches a buffer: if any entry read was of the newer filling,
-//! the second load sees a newer word. Readers never wait: who reads torn data tries again, a bounded number of times,
-//! and then takes what it has, for the state word of the picked peer is checked in any case.
+//! word, so a reader that sees a word sees the entries behind it. A reader may be overtaken by publications, and its
+//! buffer filled anew under its eyes, for its own upstream or another: it therefore loads the word again behind an
+//! Acquire fence, which pairs with the Release *fence* that the writer puts before it touches a buffer: if any entry
+//! read was of the newer filling, the second load sees a newer word (one that another writer published is handed on by
+//! the control word). Readers never wait: who reads torn data tries again, a bounded number of times, and then gives up.
 
 use super::layout::upstream as word;
 use super::schedule;
@@ -77,6 +80,36 @@ pub struct Tier<'a> {
     pub(crate) cycle: &'a [AtomicU64],
 }
 
+/// The primaries' cycle, its bounds checked turn by turn: cheaper than a slice for a turn or two.
+#[derive(Clone, Copy)]
+pub(crate) struct Cycle<'a> {
+    arena: &'a [AtomicU64],
+    at: usize,
+    len: usize,
+}
+
+impl<'a> Cycle<'a> {
+    /// Of the snapshot that `published` names. Empty if there is none: the arena's first words stay 0.
+    #[inline]
+    pub(super) fn of(arena: &'a [AtomicU64], published: u64) -> Option<Cycle<'a>> {
+        let offset = published as u32 as usize;
+        let lengths = arena.get(offset)?.load(Ordering::Relaxed);
+        Some(Cycle { arena, at: offset + 2, len: (lengths >> 32) as usize })
+    }
+
+    /// How many turns it has.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.len
+    }
+
+    /// What stands at a place below `len`.
+    #[inline]
+    pub fn at(self, place: usize) -> Option<Entry> {
+        self.arena.get(self.at + place).map(Entry::load)
+    }
+}
+
 /// A snapshot being read.
 #[derive(Clone, Copy)]
 pub struct Snapshot<'a> {
@@ -88,22 +121,22 @@ impl<'a> Snapshot<'a> {
     /// The primaries. Cheaper than `tiers`: a pick seldom needs more.
     #[inline]
     pub fn primaries(&self) -> Tier<'a> {
-        let ([primary_members, primary_cycle], [backup_members, _]) = self.lengths();
-        let cycle_at = 2 + primary_members + backup_members;
-        Tier { members: self.range(2, primary_members), cycle: self.range(cycle_at, primary_cycle) }
+        let ([members, cycle], _) = self.lengths();
+        Tier { members: self.range(2 + cycle, members), cycle: self.range(2, cycle) }
     }
 
     /// The backups.
     pub fn backups(&self) -> Tier<'a> {
         let ([primary_members, primary_cycle], [backup_members, backup_cycle]) = self.lengths();
-        let cycle_at = 2 + primary_members + backup_members + primary_cycle;
-        Tier { members: self.range(2 + primary_members, backup_members), cycle: self.range(cycle_at, backup_cycle) }
+        let members_at = 2 + primary_cycle + primary_members;
+        let cycle_at = members_at + backup_members;
+        Tier { members: self.range(members_at, backup_members), cycle: self.range(cycle_at, backup_cycle) }
     }
 
     /// All members, primaries first.
     pub fn members(&self) -> impl Iterator<Item = Entry> + 'a {
-        let ([primary, _], [backup, _]) = self.lengths();
-        self.range(2, primary + backup).iter().map(Entry::load)
+        let ([primary, cycle], [backup, _]) = self.lengths();
+        self.range(2 + cycle, primary + backup).iter().map(Entry::load)
     }
 
     /// How many members there are.
@@ -127,6 +160,9 @@ impl<'a> Snapshot<'a> {
         self.data.get(from..from + len).unwrap_or(&[])
     }
 }
+
+/// Offset 0 means "no snapshot", so nothing is given out there.
+pub(super) const ARENA_START: usize = 8;
 
 /// Words that a snapshot of up to `members` peers takes, its cycle included.
 pub(super) const fn words_for(members: usize) -> usize {
@@ -183,8 +219,8 @@ impl Table {
             |members: usize, turns: &[u32]| members as u64 | turns.iter().map(|&t| u64::from(t)).sum::<u64>() << 32;
         put(length(primaries.len(), &primary_turns));
         put(length(backups.len(), &backup_turns));
-        primaries.iter().chain(backups).for_each(|e| put(e.0));
         schedule::fill(&primary_turns, |i| put(primaries[i].0));
+        primaries.iter().chain(backups).for_each(|e| put(e.0));
         schedule::fill(&backup_turns, |i| put(backups[i].0));
         if let Some(word) = self.upstream_word(id, word::SNAPSHOT) {
             let generation = (word.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
@@ -209,14 +245,50 @@ impl Table {
         }
         // Grow in powers of two, so that all generations together take at most twice the last one.
         let room = words_for(members.next_power_of_two().clamp(16, self.region.capacity.peers.max(16) as usize));
-        let offset = self.take_arena(room)?;
+        let offset = self.take_arena(room).or_else(|full| self.reuse_arena(room).ok_or(full))?;
         if let Some(word) = self.upstream_word(id, which) {
             word.store(offset as u64 | (room as u64) << 32, Ordering::Relaxed);
         }
         Ok((offset, room))
     }
 
-    /// Gives out words of the arena, for good. Only under the control lock.
+    /// Finds words of the arena that were given out but that no published snapshot lies in, when none are left, and
+    /// takes them from the spare buffers there. Only under the control lock: what was published before is seen.
+    fn reuse_arena(&self, words: usize) -> Option<usize> {
+        let all = || (0..self.region.capacity.upstreams).filter_map(UpstreamId::new);
+        let buffer = |id, which| {
+            let value = self.upstream_value(id, which);
+            (value as u32 as usize, (value >> 32) as usize)
+        };
+        let published = |id| {
+            let at = self.upstream_value(id, word::SNAPSHOT) as u32 as usize;
+            [word::BUFFER_A, word::BUFFER_B].map(|w| buffer(id, w)).into_iter().find(|b| at != 0 && b.0 == at)
+        };
+        let mut kept: Vec<_> = all().filter_map(published).collect();
+        kept.sort_unstable();
+        let mut from = ARENA_START;
+        for (at, room) in kept {
+            if at >= from + words {
+                break;
+            }
+            from = from.max(at + room);
+        }
+        if from + words > self.region.arena.len() {
+            return None;
+        }
+        for (id, which) in all().flat_map(|id| [(id, word::BUFFER_A), (id, word::BUFFER_B)]) {
+            let (at, room) = buffer(id, which);
+            if at < from + words
+                && from < at + room
+                && let Some(word) = self.upstream_word(id, which)
+            {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+        Some(from)
+    }
+
+    /// Gives out words of the arena that were never used. Only under the control lock.
     fn take_arena(&self, words: usize) -> Result<usize, Error> {
         let Some(used) = self.region.header.get(super::layout::header::ARENA_USED) else {
             return Err(Error::of(TIDEGATE_ERR_FULL));
