@@ -129,10 +129,11 @@ tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     p->main = main;
     p->upstream = upstream;
     p->original = u->conf;
-    (void) tidegate_pick_init(&p->pick, sizeof(p->pick));
-    (void) tidegate_decision_init(&p->decision, sizeof(p->decision));
+    p->pick = (tidegate_pick) TIDEGATE_PICK_INIT;
+    p->decision = (tidegate_decision) TIDEGATE_DECISION_INIT;
+    p->picked_ns = tg_now();
 
-    status = tg_request_begin(p, tg_now());
+    status = tg_request_begin(p, p->picked_ns);
     if (status != TIDEGATE_OK) {
         tg_broken(p, status, "request_start");
         p->next_free = tg_free_requests;
@@ -169,7 +170,11 @@ tg_pick(tg_request_t *p)
 {
     tidegate_status status;
 
-    p->picked_ns = tg_now();
+    // The first get() follows init() at once: one look at the clock serves both.
+    if (p->attempts != 0) {
+        p->picked_ns = tg_now();
+    }
+
     status = tidegate_request_pick(&p->request, p->picked_ns, &p->pick);
 
     if (status == TIDEGATE_OK) {
