@@ -248,7 +248,8 @@ static int stopped(const struct operation *operation) {
   trace(&run);
   world_restore();
   victim = victim_start(operation);
-  for (i = 0; i < run.instructions / 2; i++) victim_step(victim);
+  // The first and the last change are those of the word that names the writer.
+  for (i = 0; i < (run.left_by[0] + run.left_by[run.images - 1]) / 2; i++) victim_step(victim);
   slept = sleeps;
   alarm(HANG_S);
   for (i = 0; i < 1000; i++) {
