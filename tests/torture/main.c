@@ -73,19 +73,36 @@ struct run {
   char first[240];
 };
 
-// The path of the run that is traced: its k-th instruction, and the last one not behind the k-th that the path comes to
-// for the first time. `seen` is a hash set of addresses.
-static uintptr_t path[INSTRUCTIONS_MOST], seen[2 * INSTRUCTIONS_MOST];
-static unsigned breakpoint[INSTRUCTIONS_MOST];
+// The path of the run that is traced: each instruction, the how-manieth time it is met, and from which instruction on
+// the way there is stepped, because a breakpoint that is met so often costs least.
+static struct {
+  uintptr_t address;
+  unsigned times, stepped_from, cost;
+} path[INSTRUCTIONS_MOST];
+
+// A hash table of addresses: how often each was met.
+static struct {
+  uintptr_t address;
+  unsigned times;
+} met[2 * INSTRUCTIONS_MOST];
+
+// Meeting a breakpoint once costs as much as so many steps.
+enum { BREAKPOINT_COST = 4 };
 
 static void record(unsigned long k, uintptr_t address) {
   size_t place = address * 0x9e3779b97f4a7c15u >> 45;
   must(k < INSTRUCTIONS_MOST, "the operation is too long");
-  if (k == 0) memset(seen, 0, sizeof seen);
-  while (seen[place] != 0 && seen[place] != address) place = (place + 1) % (2 * INSTRUCTIONS_MOST);
-  path[k] = address;
-  breakpoint[k] = seen[place] == 0 ? (unsigned)k : breakpoint[k - 1];
-  seen[place] = address;
+  if (k == 0) memset(met, 0, sizeof met);
+  while (met[place].address != 0 && met[place].address != address) place = (place + 1) % (2 * INSTRUCTIONS_MOST);
+  met[place].address = address;
+  path[k].address = address;
+  path[k].times = ++met[place].times;
+  path[k].stepped_from = (unsigned)k;
+  path[k].cost = k == 0 ? 0 : path[k].times * BREAKPOINT_COST;
+  if (k > 0 && path[k - 1].cost + 1 < path[k].cost) {
+    path[k].stepped_from = path[k - 1].stepped_from;
+    path[k].cost = path[k - 1].cost + 1;
+  }
 }
 
 static void hang(int signal) {
@@ -165,10 +182,10 @@ static void kill_after(struct run *run, unsigned long steps) {
   pid_t victim;
   world_restore();
   victim = victim_start(run->operation);
-  if (steps < run->instructions) done = breakpoint[steps];
-  if (done != 0) state = victim_run_to(victim, path[done]);
+  if (steps < run->instructions) done = path[steps].stepped_from;
+  if (done != 0) state = victim_run_to(victim, path[done].address, path[done].times);
   for (; done < steps && state == STEPPED; done++) state = victim_step(victim);
-  if (steps < run->instructions) run->strayed += state == COMPLETED || victim_at(victim) != path[steps];
+  if (steps < run->instructions) run->strayed += state == COMPLETED || victim_at(victim) != path[steps].address;
   victim_kill(victim);
   // Half of the dead have not been waited for by their parent when the survivor meets them.
   if (steps % 2) victim_bury(victim);
@@ -231,7 +248,8 @@ static int stopped(const struct operation *operation) {
   trace(&run);
   world_restore();
   victim = victim_start(operation);
-  for (i = 0; i < run.instructions / 2; i++) victim_step(victim);
+  // The first and the last change are those of the word that names the writer.
+  for (i = 0; i < (run.left_by[0] + run.left_by[run.images - 1]) / 2; i++) victim_step(victim);
   slept = sleeps;
   alarm(HANG_S);
   for (i = 0; i < 1000; i++) {

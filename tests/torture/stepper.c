@@ -1,7 +1,7 @@
 // The victim, and the hand that kills it: ptrace's single step, one instruction (one round of a REP) at a time.
 //
-// A step costs microseconds, so a death after k steps is not reached by k of them: a breakpoint is set where the
-// recorded path comes to an instruction for the first time, and only the rest is stepped. Source: ptrace(2).
+// A step costs microseconds, so a death after k steps is not reached by k of them: a breakpoint is set on an
+// instruction that the recorded path met only a few times before, and the rest is stepped. Source: ptrace(2).
 
 #include "torture.h"
 
@@ -62,19 +62,27 @@ uintptr_t victim_at(pid_t victim) {
   return (uintptr_t)address;
 }
 
-int victim_run_to(pid_t victim, uintptr_t address) {
+int victim_run_to(pid_t victim, uintptr_t address, unsigned times) {
   static const unsigned long trap = 0xcc, low_byte = 0xff;
   long word;
   errno = 0;
   word = ptrace(PTRACE_PEEKTEXT, victim, address, NULL);
   must(errno == 0, "PTRACE_PEEKTEXT");
-  must(ptrace(PTRACE_POKETEXT, victim, address, ((unsigned long)word & ~low_byte) | trap) == 0, "PTRACE_POKETEXT");
-  must(ptrace(PTRACE_CONT, victim, NULL, NULL) == 0, "PTRACE_CONT");
-  await_trap(victim);
-  if (stage->done) return COMPLETED;
-  must(victim_at(victim) == address + 1, "the victim stopped elsewhere than at the breakpoint");
-  must(ptrace(PTRACE_POKETEXT, victim, address, word) == 0, "PTRACE_POKETEXT");
-  must(ptrace(PTRACE_POKEUSER, victim, offsetof(struct user_regs_struct, rip), address) == 0, "PTRACE_POKEUSER");
+  if (victim_at(victim) == address) times--;
+  while (times > 0) {
+    // From the instruction itself its trap would be met at once: step off it first.
+    if (victim_at(victim) == address && victim_step(victim) == COMPLETED) return COMPLETED;
+    if (victim_at(victim) != address) {
+      must(ptrace(PTRACE_POKETEXT, victim, address, ((unsigned long)word & ~low_byte) | trap) == 0, "PTRACE_POKETEXT");
+      must(ptrace(PTRACE_CONT, victim, NULL, NULL) == 0, "PTRACE_CONT");
+      await_trap(victim);
+      if (stage->done) return COMPLETED;
+      must(victim_at(victim) == address + 1, "the victim stopped elsewhere than at the breakpoint");
+      must(ptrace(PTRACE_POKETEXT, victim, address, word) == 0, "PTRACE_POKETEXT");
+      must(ptrace(PTRACE_POKEUSER, victim, offsetof(struct user_regs_struct, rip), address) == 0, "PTRACE_POKEUSER");
+    }
+    times--;
+  }
   return STEPPED;
 }
 

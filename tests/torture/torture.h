@@ -118,8 +118,8 @@ pid_t victim_start(const struct operation *operation);
 int victim_step(pid_t victim);
 // The address of its next instruction.
 uintptr_t victim_at(pid_t victim);
-// At full speed to the first time that it comes to an address. COMPLETED: it never did.
-int victim_run_to(pid_t victim, uintptr_t address);
+// At full speed to the n-th time that it comes to an address. COMPLETED: it did not so often.
+int victim_run_to(pid_t victim, uintptr_t address, unsigned times);
 // To the end of the operation, at full speed.
 void victim_finish(pid_t victim);
 // SIGKILL. Until `victim_bury` the dead process is a zombie.
