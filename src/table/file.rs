@@ -201,8 +201,9 @@ fn judge(file: &File, asked: &FileOptions, now: Option<u64>) -> Result<usize, Mi
         return Err(Misfit::new(Replaced::Damaged, what));
     }
     if its.shift_ns != ours.shift_ns {
-        let apart = its.shift_ns.saturating_sub(ours.shift_ns) / 1_000_000_000;
-        let what = format!("is of another time namespace: its clock is {apart} s ahead of this process's");
+        let apart_s = its.shift_ns.saturating_sub(ours.shift_ns) / 1_000_000_000;
+        let (apart_s, way) = (apart_s.unsigned_abs(), if apart_s < 0 { "behind" } else { "ahead of" });
+        let what = format!("is of another time namespace: its clock is {apart_s} s {way} this process's");
         return Err(Misfit::new(None, what));
     }
     if now.is_some_and(|now| word(header::EPOCH) > now.saturating_add(CLOCK_SLACK_NS)) {
