@@ -123,7 +123,7 @@ impl Region {
     }
 
     /// # Safety
-    /// `memory` points to `size` readable and writable bytes that outlive the region.
+    /// `memory` points to `size` readable bytes that outlive the region, writable too unless only loads are made.
     pub unsafe fn attach_at(memory: *mut u8, size: usize) -> Result<Region, Error> {
         check_place(memory, size)?;
         if size < header::WORDS * 8 {
