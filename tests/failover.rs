@@ -356,3 +356,106 @@ fn the_record_tells_what_happened() {
         "{line}"
     );
 }
+
+#[test]
+fn panic_ends_when_the_peers_are_well_again() {
+    let mut world = World::new(Policy { panic_percent: 80, ..Policy::default() }, &[peer(1), peer(2), peer(3)]);
+    for _ in 0..2 {
+        while world.views().iter().filter(|v| v.health == Health::Ejected).count() < 2 {
+            let mut request = world.request(Method::Get);
+            let picked = request.pick(world.now).unwrap().unwrap();
+            let dead = world.place(picked) < 2;
+            request.report(&if dead { failed(Cause::CONNECTION_REFUSED) } else { ok() }, world.now).unwrap();
+        }
+        world.now += 100 * SECOND;
+        for _ in 0..50 {
+            world.serve().unwrap();
+            world.now += 10 * MS;
+        }
+        assert!(world.views().iter().all(|v| v.health == Health::Healthy));
+    }
+}
+
+#[test]
+fn a_trial_refused_for_its_limit_leaves_the_place_free() {
+    let limited = |limit| [peer(1), Spec { limit, ..peer(2) }];
+    let mut world = World::new(Policy::default(), &limited(2));
+    let mut open = vec![];
+    while open.len() < 2 {
+        let mut request = world.request(Method::Get);
+        if world.place(request.pick(world.now).unwrap().unwrap()) == 1 {
+            open.push(request);
+        } else {
+            request.report(&ok(), world.now).unwrap();
+        }
+    }
+    let mut hanging = open.pop().unwrap();
+    open.pop().unwrap().report(&failed(Cause::CONNECTION_REFUSED), world.now).unwrap();
+    world.table.set_peers(world.upstream, &specs(&limited(1)), world.now).unwrap();
+    world.now += 61 * SECOND;
+    for _ in 0..20 {
+        assert_eq!(world.serve(), Some(0), "at its limit");
+    }
+    hanging.end(world.now);
+    let tried = (0..20).filter(|_| world.serve() == Some(1)).count();
+    assert!(tried > 0, "a place on trial is free as soon as the limit is");
+}
+
+#[test]
+fn a_misdirected_request_charges_nobody() {
+    let mut world = World::of(2);
+    for status in [421, 425] {
+        for _ in 0..20 {
+            let mut request = world.request(Method::Get);
+            request.pick(world.now).unwrap().unwrap();
+            let decision = request.head(&Outcome { status, phase: Phase::Head, ..ok() }, world.now).unwrap();
+            assert_eq!((decision.verdict, decision.flags), (Verdict::Retry, 0));
+            request.end(world.now);
+            world.now += 200 * MS;
+        }
+    }
+    assert!(world.views().iter().all(|v| v.health == Health::Healthy && v.streak == 0));
+}
+
+#[test]
+fn a_failing_status_that_was_passed_on_whole_is_no_abort() {
+    let world = World::of(2);
+    let mut request = world.request(Method::Get);
+    request.pick(world.now).unwrap().unwrap();
+    let outcome = Outcome { status: 503, flags: ok().flags | Outcome::DELIVERED, ..ok() };
+    let decision = request.report(&outcome, world.now).unwrap();
+    assert_eq!((decision.verdict, decision.reason), (Verdict::Deliver, Why::Delivered));
+}
+
+#[test]
+fn no_retry_starts_behind_the_deadline() {
+    let policy = Policy { backoff_base_ns: SECOND, backoff_max_ns: SECOND, deadline_ns: 10 * MS, ..Policy::default() };
+    let mut world = World::new(policy, &(1..=4).map(peer).collect::<Vec<_>>());
+    for _ in 0..40 {
+        let mut request = world.request(Method::Get);
+        let begun = world.now;
+        while request.pick(world.now).unwrap().is_some() {
+            let decision = request.report(&failed(Cause::HTTP_PROTOCOL_ERROR), world.now).unwrap();
+            world.now += decision.wait_ns;
+            assert!(decision.verdict != Verdict::Retry || world.now < begun + 10 * MS, "{decision:?}");
+            if decision.verdict != Verdict::Retry {
+                break;
+            }
+        }
+        world.now += 100 * SECOND;
+    }
+}
+
+#[test]
+fn an_ejection_ends_however_long_nobody_asks() {
+    for days in [1, 13, 20, 23] {
+        let mut world = World::of(2);
+        eject_by(Cause::CONNECTION_REFUSED, 1, &mut world, 1);
+        for _ in 0..days * 24 {
+            world.now += 3600 * SECOND;
+            world.worker.tick(world.now).unwrap();
+        }
+        let found = (0..20).any(|_| world.serve() == Some(1));
+        assert!(found, "after {days} days");
+    }
+}

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{SECOND, ok, peer, specs};
+use common::{SECOND, ok, peer, specs, start};
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate::failover::{Request, Worker};
@@ -84,14 +84,17 @@ fn kill(pid: i32) {
 fn a_handle_from_before_a_fork_is_refused() {
     let shared = shared(Selector::RoundRobin, 3);
     let worker = Worker::join(shared.table.clone(), false, 1, SECOND).unwrap();
-    let mut request = Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND).unwrap();
+    let mut request = start(&worker, 0, Method::Get, SECOND);
     request.pick(SECOND).unwrap().unwrap();
     let child = fork(|| {
-        assert!(Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND).is_err());
+        // SAFETY: the worker outlives the call.
+        assert!(unsafe { Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND) }.is_err());
         assert!(worker.tick(2 * SECOND).is_err());
         let own = Worker::join(shared.table.clone(), false, 1, SECOND).unwrap();
+        // The attempt is the parent's: ending it here must not take it off there.
+        request.end(SECOND);
         assert_ne!(own.lane_index(), worker.lane_index());
-        let mut request = Request::start(&own, 0, Method::Get, 0, 0, 0, SECOND).unwrap();
+        let mut request = start(&own, 0, Method::Get, SECOND);
         request.pick(SECOND).unwrap().unwrap();
         request.report(&ok(), SECOND).unwrap();
     });
@@ -105,7 +108,7 @@ fn workers_see_each_others_ejections() {
     let shared = shared(Selector::RoundRobin, 3);
     let child = fork(|| {
         let worker = Worker::join(shared.table.clone(), false, 1, SECOND).unwrap();
-        let mut request = Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND).unwrap();
+        let mut request = start(&worker, 0, Method::Get, SECOND);
         request.pick(SECOND).unwrap().unwrap();
         let refused = common::failed(tidegate::cause::Cause::CONNECTION_REFUSED);
         let decision = request.report(&refused, SECOND).unwrap();
@@ -115,7 +118,7 @@ fn workers_see_each_others_ejections() {
     let worker = Worker::join(shared.table.clone(), false, 2, SECOND).unwrap();
     let mut seen = std::collections::HashSet::new();
     for _ in 0..60 {
-        let mut request = Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND).unwrap();
+        let mut request = start(&worker, 0, Method::Get, SECOND);
         seen.insert(request.pick(SECOND).unwrap().unwrap().peer.number());
         request.report(&ok(), SECOND).unwrap();
     }
@@ -153,8 +156,7 @@ fn a_storm_of_kills_leaves_counts_exact() {
         }
         assert_eq!(shared.in_flight(now), 0, "{selector:?}");
         // The aggregates too: every peer takes as many requests as its limit says.
-        let mut open: Vec<_> =
-            (0..8001).map(|_| Request::start(&worker, 0, Method::Get, 0, 0, 0, now).unwrap()).collect();
+        let mut open: Vec<_> = (0..8001).map(|_| start(&worker, 0, Method::Get, now)).collect();
         let picked = open.iter_mut().filter_map(|r| r.pick(now).unwrap()).count();
         assert_eq!(picked, 8000, "{selector:?}");
         open.iter_mut().for_each(|r| r.end(now));
@@ -171,9 +173,7 @@ fn serve_for_ever(shared: &Shared, seed: u64) {
     let mut now = 2 * SECOND;
     let worker = Worker::join(shared.table.clone(), false, seed + 1, now).unwrap();
     loop {
-        let mut open: Vec<_> = (0..4)
-            .map(|_| Request::start(&worker, shared.upstream.number(), Method::Get, 0, 0, 0, now).unwrap())
-            .collect();
+        let mut open: Vec<_> = (0..4).map(|_| start(&worker, shared.upstream.number(), Method::Get, now)).collect();
         for request in &mut open {
             let _ = request.pick(now).unwrap();
         }
@@ -200,7 +200,7 @@ fn membership_changes_under_load_misroute_nobody() {
             fork(|| {
                 let worker = Worker::join(shared.table.clone(), false, i + 1, SECOND).unwrap();
                 for _ in 0..200_000 {
-                    let mut request = Request::start(&worker, 0, Method::Get, 0, 0, 0, SECOND).unwrap();
+                    let mut request = start(&worker, 0, Method::Get, SECOND);
                     let picked = request.pick(SECOND).unwrap().expect("the first four peers are always there");
                     // While the request is open its handle names one peer, removed or not.
                     if let Ok(name) = shared.table.peer_display_name(picked.peer) {

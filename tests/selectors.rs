@@ -119,7 +119,7 @@ fn workers_start_at_different_peers() {
     let mut first = vec![];
     for _ in 0..6 {
         let worker = tidegate::failover::Worker::join(world.table.clone(), false, 0, world.now).unwrap();
-        let mut request = tidegate::failover::Request::start(&worker, 0, Method::Get, 0, 0, 0, world.now).unwrap();
+        let mut request = start(&worker, 0, Method::Get, world.now);
         first.push(world.place(request.pick(world.now).unwrap().unwrap()));
         request.end(world.now);
         std::mem::forget(worker);

@@ -10,9 +10,9 @@
 //!
 //! Requests cost nothing here: each worker counts its own in its lane, and only a retry sums them up. A retry fills the
 //! bucket by (requests since) · share + (time since) · rate, up to ten seconds' worth of the rate or a tenth of the
-//! share of a thousand requests, whichever is more, and takes a token: one CAS. Retries that add no load to a peer (no
-//! byte was sent, or an idle connection was closed) need none. Source: the budgets of Finagle and of gRPC A6, made one
-//! for the machine.
+//! share of a thousand requests, whichever is more, and takes a token: one CAS. Workers whose sum or clock lags behind
+//! the word's add nothing. Retries that add no load to a peer (no byte was sent, or an idle connection was closed) need
+//! none. Source: the budgets of Finagle and of gRPC A6, made one for the machine.
 
 use crate::sync::Ordering;
 use crate::table::{Table, UpstreamId};
@@ -59,8 +59,8 @@ impl Bucket {
         if self.bits() == 0 {
             return Bucket { tokens: most, requests, time };
         }
-        let since = requests.wrapping_sub(self.requests) & REQUESTS_MASK;
-        let units = time.wrapping_sub(self.time) & TIME_MASK;
+        let (since, requests) = advance(self.requests, requests, REQUESTS_MASK);
+        let (units, time) = advance(self.time, time, TIME_MASK);
         let by_requests = since * ppm / (1_000_000 / TOKEN);
         let by_time = units * per_second * TOKEN * (TIME_UNIT_NS / 1_000_000) / 1000;
         if by_time == 0 && units > 0 && per_second > 0 {
@@ -73,6 +73,14 @@ impl Bucket {
     fn less_a_token(self) -> Option<Bucket> {
         Some(Bucket { tokens: self.tokens.checked_sub(TOKEN)?, ..self })
     }
+}
+
+/// How far a counter that wraps came since `then`, and what to keep of it. Another worker may have filled the bucket
+/// with a later sum or a later clock than ours: a 256th of the range is taken for such a lag, not for a whole round,
+/// which would fill the bucket whenever two workers retry at once.
+fn advance(then: u64, now: u64, mask: u64) -> (u64, u64) {
+    let distance = now.wrapping_sub(then) & mask;
+    if distance > mask - mask / 256 { (0, then) } else { (distance, now) }
 }
 
 #[cfg(test)]
@@ -97,6 +105,26 @@ mod tests {
         assert_eq!(by_requests, 20);
         let (_, by_time) = drain(bucket, 100, 2 * SECOND);
         assert!((9..=10).contains(&by_time), "{by_time}");
+    }
+
+    #[test]
+    fn a_worker_that_lags_behind_fills_nothing() {
+        let (bucket, _) = drain(Bucket::from_bits(0), 5000, 100 * SECOND);
+        for (requests, now) in [(4999, 100 * SECOND), (5000, 100 * SECOND - 20_000_000), (4000, 90 * SECOND)] {
+            let (after, taken) = drain(bucket, requests, now);
+            assert_eq!((after, taken), (bucket, 0), "{requests} at {now}");
+        }
+        let (_, taken) = drain(bucket, 5000, 101 * SECOND);
+        assert!((9..=10).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn the_longest_silence_fills_it() {
+        for hours in [1, 2, 3, 4] {
+            let (bucket, _) = drain(Bucket::from_bits(0), 5000, 100 * SECOND);
+            let (_, taken) = drain(bucket, 5000, (100 + hours * 3600) * SECOND);
+            assert_eq!(taken, 100, "after {hours} h");
+        }
     }
 
     proptest! {

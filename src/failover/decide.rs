@@ -104,18 +104,20 @@ pub(super) fn retry(request: &Request, outcome: &Outcome, cause: Cause, now: u64
     if !request.has_attempts_left() {
         return Err(Why::Attempts);
     }
-    if request.is_past_deadline(now) {
+    // A retry multiplies the load of an outage only if the attempt before put load on a peer.
+    let put_load = outcome.has(Outcome::SENT) && cause != Cause::CONNECTION_REUSED_CLOSED;
+    let bounds = request.table().backoff_ns(request.upstream());
+    let wait_ns = backoff::wait_ns(request.attempts(), put_load, bounds, request.random());
+    if request.is_past_deadline(now.saturating_add(wait_ns)) {
         return Err(Why::Deadline);
     }
     if !request.has_candidate(now) {
         return Err(Why::NoPeer);
     }
-    // A retry multiplies the load of an outage only if the attempt before put load on a peer.
-    let put_load = outcome.has(Outcome::SENT) && cause != Cause::CONNECTION_REUSED_CLOSED;
     if put_load && !budget::take(request.table(), request.upstream(), now) {
         return Err(Why::Budget);
     }
-    Ok(backoff::wait_ns(request.attempts(), put_load, request.table().backoff_ns(request.upstream()), request.random()))
+    Ok(wait_ns)
 }
 
 /// Whether repeating can help and can't run the request twice.

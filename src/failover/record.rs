@@ -78,6 +78,7 @@ pub(super) fn describe(request: &Request) -> String {
         }
         let _ = write!(line, "no pick: {}", cause.name());
     }
+    // ASCII throughout, so that every byte is a boundary.
     line.truncate(1024);
     line
 }

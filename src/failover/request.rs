@@ -3,6 +3,11 @@
 //! The life of a request: `start`; then `pick`, `head` (once, when a response's head has come) and `report` for each
 //! attempt, until the verdict is something other than Retry; `end` at any point. An attempt is open from its pick to
 //! its report, and is in flight on its peer for as long.
+//!
+//! What nearly every request does, one pick and one success, has a path of its own in `plain`, which gives up without
+//! a trace where anything is out of the ordinary; the rules here are then asked from the beginning.
+
+mod plain;
 
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
@@ -15,7 +20,7 @@ use crate::http::Method;
 use crate::random::Random;
 use crate::selector::{self, Choice, Filter, Refusal};
 use crate::sync::Ordering;
-use crate::table::{self, MOST_ATTEMPTS, PackedPolicy, PeerHandle, Table, UpstreamId};
+use crate::table::{self, MOST_ATTEMPTS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
 
 const MOST: usize = MOST_ATTEMPTS as usize;
 
@@ -23,6 +28,8 @@ const MOST: usize = MOST_ATTEMPTS as usize;
 #[repr(C)]
 pub struct Request {
     worker: *const Worker,
+    /// The complement of the worker's address: see `is_started`.
+    seal: u64,
     upstream: UpstreamId,
     method: Method,
     flags: u32,
@@ -32,22 +39,31 @@ pub struct Request {
     deadline: u64,
     /// When the open attempt began.
     began: u64,
-    /// Attempts made, the open one too.
-    made: u32,
-    /// Those that ended by the idle-connection race: they use up no attempt and exclude no peer.
-    races: u32,
     state: Stage,
+    manner: Manner,
+    /// Attempts made, the open one too.
+    made: u8,
+    /// The open attempt was judged at its head, and is on its way to the client.
+    delivering: bool,
+    /// Attempts that ended by the idle-connection race: they use up no attempt and exclude no peer.
+    races: u8,
     /// The cause of the last failure, or of a pick that was refused.
     last: Cause,
     refused: bool,
-    /// The open attempt was judged at its head, and is on its way to the client.
-    delivering: bool,
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
-    /// Slots that have been tried, in order: compared with on every pick, so kept together.
-    tried: [u32; MOST],
     record: [Attempt; MOST],
+}
+
+/// How the first attempt may be picked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Manner {
+    RoundRobin,
+    LeastRequest,
+    /// Only by all the rules.
+    Careful,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,8 +94,13 @@ const NO_RETRY: u32 = 4;
 
 impl Request {
     /// Begins a request.
+    ///
+    /// # Safety
+    /// The worker must outlive the request's last use: a request is kept in memory of the host, where no lifetime
+    /// reaches.
     #[inline]
-    pub fn start(
+    #[allow(unsafe_code)]
+    pub unsafe fn start(
         worker: &Worker,
         upstream: u32,
         method: Method,
@@ -92,37 +113,65 @@ impl Request {
         if flags & !(NOT_REPLAYABLE | RETRY_SAFE | NO_RETRY) != 0 {
             return Err(Error::invalid(format!("flags is {flags:#x}: not TIDEGATE_REQUEST_* bits")));
         }
-        let id = UpstreamId::new(upstream).filter(|&id| worker.table.has_upstream(id));
+        let id = UpstreamId::new(upstream).filter(|&id| worker.table().has_upstream(id));
         let Some(id) = id else { return Err(Error::of(TIDEGATE_ERR_NOT_FOUND)) };
-        let policy = worker.table.packed_policy(id);
-        let limit = worker.table.deadline_ns(id);
-        if let Some(count) = worker.request_word(id) {
-            table::count_request(count, worker.writers);
+        let policy = worker.table().packed_policy(id);
+        let limit = worker.table().deadline_ns(id);
+        if let Some(count) = worker.seat.requests_word(id) {
+            table::count_request(count, worker.seat.writers);
         }
+        let manner = match policy.selector() {
+            _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many => Manner::Careful,
+            Selector::RoundRobin => Manner::RoundRobin,
+            Selector::LeastRequest => Manner::LeastRequest,
+        };
         Ok(Request {
             worker,
+            seal: !(std::ptr::from_ref(worker).addr() as u64),
             upstream: id,
             method,
             flags,
             max_attempts: if max_attempts == 0 { policy.max_attempts() } else { max_attempts.min(MOST_ATTEMPTS) },
             deadline: if deadline == 0 && limit != 0 { now.saturating_add(limit) } else { deadline },
             began: now,
-            made: 0,
-            races: 0,
             state: Stage::Idle,
+            manner,
+            made: 0,
+            delivering: false,
+            races: 0,
             last: Cause::NONE,
             refused: false,
-            delivering: false,
             received_status: 0,
             policy,
-            tried: [u32::MAX; MOST],
             record: [Attempt::NONE; MOST],
         })
+    }
+
+    /// Whether `start` has been here: tells memory that was zeroed, or never written, from a request before there is a
+    /// reference to one. A guess for other bytes, right but for one in 2^64.
+    ///
+    /// # Safety
+    /// `place` is aligned and points to as many readable bytes as a request has.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn is_started(place: *const Request) -> bool {
+        // SAFETY: readable by the caller's word, and both fields take any bits.
+        let (worker, seal) = unsafe { ((&raw const (*place).worker).read(), (&raw const (*place).seal).read()) };
+        (worker.addr() as u64).wrapping_add(seal) == u64::MAX
     }
 
     /// Picks a peer for the next attempt. `None`: none may be tried.
     #[inline]
     pub fn pick(&mut self, now: u64) -> Result<Option<Picked>, Error> {
+        match self.pick_plainly(now) {
+            Some(picked) => Ok(Some(picked)),
+            None => self.pick_by_rules(now),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn pick_by_rules(&mut self, now: u64) -> Result<Option<Picked>, Error> {
         let worker = self.worker();
         worker.check()?;
         if self.state == Stage::Open {
@@ -141,28 +190,27 @@ impl Request {
         self.refused = false;
         self.delivering = false;
         self.began = now;
-        self.tried[index] = choice.peer.slot();
         self.record[index] = Attempt {
             slot: choice.peer.slot(),
             generation: choice.peer.generation(),
             flags: choice.flags,
             ..Attempt::NONE
         };
-        Ok(Some(Picked { peer: choice.peer, attempt: self.made, flags: public_flags(choice.flags) }))
+        Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags) }))
     }
 
     /// Chooses, counts in the lane, and makes sure that the peer is still the one that was meant.
-    #[inline]
     fn choose(&self, worker: &Worker, now: u64) -> Result<Choice, Refusal> {
-        let table = &*worker.table;
-        let cursor = worker.cursor(self.upstream).ok_or(Refusal::NoneEligible)?;
+        let table = worker.table();
+        let cursor = &worker.place(self.upstream).ok_or(Refusal::NoneEligible)?.cursor;
         let policy = self.policy;
+        let tried = self.tried();
         for _ in 0..CHANGES_BORNE {
             let snapshot = table.snapshot(self.upstream).ok_or(Refusal::NoneEligible)?;
             let filter = Filter {
                 table,
                 upstream: self.upstream,
-                tried: self.excluded(),
+                tried: tried.get(..self.made as usize).unwrap_or(&tried),
                 may_try: self.may_be_repeated(),
                 random: &worker.random,
                 now,
@@ -170,8 +218,8 @@ impl Request {
                 counted: policy.selector() == table::Selector::LeastRequest,
             };
             let choice = self.choose_again_after_races(&filter, policy, &snapshot, cursor)?;
-            let cell = worker.lane_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
-            table::begin(cell, worker.writers);
+            let cell = worker.seat.attempts_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
+            table::begin(cell, worker.seat.writers);
             // The count stands before the state is read again: see `table::lane`, Reuse of slots.
             crate::sync::compiler_fence(Ordering::SeqCst);
             if table.state(choice.peer).is_some()
@@ -180,14 +228,13 @@ impl Request {
             {
                 return Ok(choice);
             }
-            table::end(cell, worker.writers);
+            table::end(cell, worker.seat.writers);
             filter.undo(choice);
         }
         Err(Refusal::NoneEligible)
     }
 
     /// A peer whose idle connection was closed may be tried again if no other is left.
-    #[inline]
     fn choose_again_after_races(
         &self,
         filter: &Filter,
@@ -219,7 +266,7 @@ impl Request {
         }
         match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
             Ok(wait_ns) => {
-                let flags = self.charge(Cause::UPSTREAM_STATUS, now);
+                let flags = self.charge(outcome, Cause::UPSTREAM_STATUS, now);
                 self.last = Cause::UPSTREAM_STATUS;
                 self.close(outcome, Cause::UPSTREAM_STATUS, Verdict::Retry, Why::None, now);
                 Ok(Decision {
@@ -240,6 +287,17 @@ impl Request {
     /// Closes the open attempt and decides.
     #[inline]
     pub fn report(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        if outcome.cause == Cause::NONE
+            && let Some(decision) = self.report_plainly(u32::from(outcome.status), outcome.total_ns, now)
+        {
+            return Ok(decision);
+        }
+        self.report_by_rules(outcome, now)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report_by_rules(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open()?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
@@ -251,7 +309,6 @@ impl Request {
         self.report_failure(outcome, now)
     }
 
-    #[cold]
     fn report_failure(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         let cause = if outcome.cause == Cause::NONE { Cause::UPSTREAM_STATUS } else { outcome.cause };
         self.received_status = outcome.status;
@@ -261,12 +318,12 @@ impl Request {
         }
         if cause == Cause::UPSTREAM_STATUS && self.delivering {
             // Judged at the head, could not be retried, and has been passed on whole.
-            let flags = self.charge(cause, now);
+            let flags = self.charge(outcome, cause, now);
             self.close(outcome, cause, Verdict::Deliver, Why::None, now);
             self.state = Stage::Ended;
             return Ok(Decision { cause, flags, ..Decision::deliver(self) });
         }
-        let flags = self.charge(cause, now);
+        let flags = self.charge(outcome, cause, now);
         if cause == Cause::CONNECTION_REUSED_CLOSED {
             self.races += 1;
         }
@@ -278,8 +335,9 @@ impl Request {
         self.state = Stage::Idle;
         let (verdict, why, wait_ns) = match decide::retry(self, outcome, cause, now) {
             Ok(wait_ns) => (Verdict::Retry, Why::None, wait_ns),
-            Err(Why::Delivered) => (Verdict::Abort, Why::Delivered, 0),
+            // Whole, whatever it says.
             Err(why) if cause == Cause::UPSTREAM_STATUS => (Verdict::Deliver, why, 0),
+            Err(Why::Delivered) => (Verdict::Abort, Why::Delivered, 0),
             Err(why) => (Verdict::Answer, why, 0),
         };
         self.close(outcome, cause, verdict, why, now);
@@ -298,7 +356,8 @@ impl Request {
 
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
-        if self.state == Stage::Open {
+        // In a forked child the lane is its parent's: the attempt goes on there.
+        if self.state == Stage::Open && self.worker().check().is_ok() {
             self.evidence(now).nothing();
             self.release();
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
@@ -338,9 +397,11 @@ impl Request {
         None
     }
 
-    fn charge(&self, cause: Cause, now: u64) -> u32 {
+    fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
         let evidence = self.evidence(now);
-        let charged = cause.properties().charges_peer;
+        // 421 and 425 say something of the request, unless the operator counts them.
+        let charged = cause.properties().charges_peer
+            && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status));
         self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
         if !charged {
             evidence.nothing();
@@ -369,17 +430,13 @@ impl Request {
     #[inline]
     fn release(&self) {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
-        if let Some(cell) = worker.lane_word(attempt.slot) {
-            table::end(cell, worker.writers);
+        if let Some(cell) = worker.seat.attempts_word(attempt.slot) {
+            table::end(cell, worker.seat.writers);
         }
         if attempt.flags & Choice::COUNTED != 0
-            && let Some(aggregate) = worker.table.aggregate(attempt.slot)
+            && let Some(aggregate) = worker.seat.aggregate(attempt.slot)
         {
-            let before = aggregate.fetch_sub(1, Ordering::Relaxed);
-            if before == 0 {
-                // A scrub had taken it off already.
-                aggregate.fetch_add(1, Ordering::Relaxed);
-            }
+            table::lower(aggregate);
         }
     }
 
@@ -420,8 +477,9 @@ impl Request {
         self.record.get((self.made as usize).wrapping_sub(1))
     }
 
-    fn excluded(&self) -> &[u32] {
-        self.tried.get(..self.made as usize).unwrap_or(&self.tried)
+    /// The slots that have been tried, in order.
+    fn tried(&self) -> [u32; MOST] {
+        self.record.map(|attempt| attempt.slot)
     }
 
     fn failed_attempts(&self) -> impl Iterator<Item = &Attempt> {
@@ -441,7 +499,7 @@ impl Request {
     }
 
     pub(super) fn attempts(&self) -> u32 {
-        self.made
+        u32::from(self.made)
     }
 
     pub(super) fn upstream(&self) -> UpstreamId {
@@ -449,7 +507,7 @@ impl Request {
     }
 
     pub(super) fn table(&self) -> &Table {
-        &self.worker().table
+        self.worker().table()
     }
 
     pub(super) fn random(&self) -> &Random {
@@ -475,7 +533,7 @@ impl Request {
     }
 
     pub(super) fn has_attempts_left(&self) -> bool {
-        let counted = self.made - self.races.min(self.made);
+        let counted = u32::from(self.made - self.races.min(self.made));
         (self.made as usize) < MOST && (self.max_attempts == 0 || counted < self.max_attempts)
     }
 
@@ -496,7 +554,7 @@ impl Request {
     #[inline]
     #[allow(unsafe_code)]
     fn worker(&self) -> &Worker {
-        // SAFETY: `start` took it from a reference, and the ABI asks that the worker outlive its requests.
+        // SAFETY: `start` took it from a reference, and its caller vouched that the worker outlives the request.
         unsafe { &*self.worker }
     }
 }

@@ -4,20 +4,24 @@ use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_SYSTEM};
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
 use crate::sync::{AtomicU64, Ordering};
-use crate::table::{Lane, Table, UpstreamId, Writers};
+use crate::table::{Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
 /// A place in a table. Freed by `drop`, which leaves the lane unless this is another process than the one that joined.
 pub struct Worker {
-    pub(crate) table: Arc<Table>,
-    lane: Lane,
-    pub(crate) writers: Writers,
+    pub(crate) seat: Seat,
     present: Presence,
     /// One an upstream.
-    cursors: Box<[Cursor]>,
+    places: Box<[Place]>,
     /// Written by every pick: kept off the lines that other threads of a shared worker read.
     pub(crate) random: CachePadded<Random>,
+}
+
+/// A worker's place in one upstream.
+pub(crate) struct Place {
+    pub cursor: Cursor,
+    pub upstream: SeatedUpstream,
 }
 
 /// At most this long after the last round the next one is due.
@@ -33,61 +37,63 @@ impl Worker {
         let lane = table.join()?;
         let own = mix(now ^ u64::from(std::process::id()).rotate_left(32)) ^ mix(u64::from(lane.index()) + 1);
         let random = Random::new(if seed == 0 { own } else { seed });
-        let cursors = (0..table.capacity().upstreams).map(|_| Cursor::at_random(&random)).collect();
         let writers = if shared { Writers::Many } else { Writers::One };
-        Ok(Box::new(Worker { table, lane, writers, present, cursors, random: CachePadded::new(random) }))
+        let seat = Seat::new(table, lane, writers);
+        let place = |upstream| Place { cursor: Cursor::at_random(&random), upstream };
+        let places = seat.upstreams().map(place).collect();
+        Ok(Box::new(Worker { seat, present, places, random: CachePadded::new(random) }))
     }
 
     /// Does what falls due, once over all workers.
     pub fn tick(&self, now: u64) -> Result<(), Error> {
         self.check()?;
-        let word = self.table.tick_word();
+        let word = self.table().tick_word();
         let last = word.load(Ordering::Relaxed);
         if now.abs_diff(last) < TICK_NS
             || word.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
             return Ok(());
         }
-        self.table.reclaim(now);
-        self.table.scrub();
+        let table = self.table();
+        table.reclaim(now);
+        table.scrub();
+        crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
-        self.table.upstream_ids().for_each(|id| crate::health::update_panic(&self.table, id));
+        table.upstream_ids().for_each(|id| crate::health::update_panic(table, id));
         Ok(())
     }
 
     /// Its lane's number.
     pub fn lane_index(&self) -> u32 {
-        self.lane.index()
+        self.seat.lane().index()
     }
 
     /// Whether this is still the process that joined. One load: no system call on the request path.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.present.is_here() { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_FORKED)) }
+        if self.is_here() { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_FORKED)) }
     }
 
     #[inline]
-    pub(crate) fn cursor(&self, id: UpstreamId) -> Option<&Cursor> {
-        self.cursors.get(id.index())
+    pub(crate) fn is_here(&self) -> bool {
+        self.present.is_here()
     }
 
-    /// The word that counts this worker's attempts on a peer.
     #[inline]
-    pub(crate) fn lane_word(&self, slot: u32) -> Option<&AtomicU64> {
-        self.table.lane_words(self.lane).get(slot as usize)
+    pub(crate) fn place(&self, id: UpstreamId) -> Option<&Place> {
+        self.places.get(id.index())
     }
 
-    /// The word that counts this worker's requests to an upstream.
     #[inline]
-    pub(crate) fn request_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
-        self.table.request_words(self.lane).get(id.index())
+    pub(crate) fn table(&self) -> &Table {
+        self.seat.table()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.present.is_here() && self.table.holds(self.lane) {
-            self.table.leave(self.lane);
+        if self.present.is_here() && self.table().holds(self.seat.lane()) {
+            self.table().leave(self.seat.lane());
         }
     }
 }

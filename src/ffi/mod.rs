@@ -131,13 +131,49 @@ unsafe fn read_other_size<T: Struct>(ptr: *const T, size: usize) -> Result<T, Er
     }
 }
 
-/// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
-/// The caller's `struct_size` stays.
+/// A struct that was written for this very library, for a path that has no time for others. `None`: go the long way.
 ///
 /// # Safety
-/// `ptr` is NULL or points to `struct_size` writable bytes that begin with that size.
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn read_whole<T: Struct>(ptr: *const T) -> Option<T> {
+    // SAFETY: the caller vouches for the size field, and for as many bytes as it says.
+    unsafe { is_whole(ptr).then(|| ptr.read_unaligned()) }
+}
+
+/// Whether a struct is there and has the size that this library knows.
+///
+/// # Safety
+/// As [`read_struct`].
+#[inline(always)]
+pub(crate) unsafe fn is_whole<T: Struct>(ptr: *const T) -> bool {
+    // SAFETY: not NULL, and the caller vouches for the size field.
+    !ptr.is_null() && unsafe { ptr.cast::<usize>().read_unaligned() } == size_of::<T>()
+}
+
+/// Copies a struct out to one of the same size: a few stores, for the length is constant.
+///
+/// # Safety
+/// `ptr` points to a struct for which [`is_whole`] holds.
+#[inline(always)]
+pub(crate) unsafe fn write_whole<T: Struct>(ptr: *mut T, value: &T) {
+    let skip = size_of::<usize>();
+    let (from, to) = ((&raw const *value).cast::<u8>(), ptr.cast::<u8>());
+    // SAFETY: both are as long as T; the size field is left alone.
+    unsafe { std::ptr::copy_nonoverlapping(from.add(skip), to.add(skip), size_of::<T>() - skip) };
+}
+
+/// A struct of the caller's that takes an output. Made before the call has an effect: a call that fails for its output
+/// must not have picked, closed or counted anything.
+pub(crate) struct Out<T> {
+    ptr: *mut T,
+    size: usize,
+}
+
+/// # Safety
+/// `ptr` is NULL or points to `struct_size` writable bytes that begin with that size, until [`Out::write`].
 #[inline]
-pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(), Error> {
+pub(crate) unsafe fn out<T: Struct>(ptr: *mut T) -> Result<Out<T>, Error> {
     if ptr.is_null() {
         return Err(Error::of(TIDEGATE_ERR_NULL));
     }
@@ -146,16 +182,40 @@ pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(
     if size < size_of::<usize>() || size > 65536 {
         return Err(Error::of(TIDEGATE_ERR_STRUCT_SIZE));
     }
-    let known = size.min(size_of::<T>());
-    let skip = size_of::<usize>();
-    // SAFETY: both ranges lie within `size` writable bytes and within `value`; the size field is left alone.
-    unsafe {
-        let out = ptr.cast::<u8>();
-        std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>().add(skip), out.add(skip), known - skip);
-        if size > known {
-            std::ptr::write_bytes(out.add(known), 0, size - known);
+    Ok(Out { ptr, size })
+}
+
+impl<T: Struct> Out<T> {
+    /// Copies a struct out: as much as the caller's `struct_size` has room for, zeros beyond what this library knows.
+    /// The caller's `struct_size` stays.
+    #[inline]
+    pub fn write(self, value: &T) {
+        if self.size == size_of::<T>() {
+            // SAFETY: that many bytes are writable by the word given to `out`.
+            return unsafe { write_whole(self.ptr, value) };
+        }
+        let known = self.size.min(size_of::<T>());
+        let skip = size_of::<usize>();
+        // SAFETY: both ranges lie within `size` bytes, writable by the word given to `out`, and within `value`; the
+        // size field is left alone.
+        unsafe {
+            let to = self.ptr.cast::<u8>();
+            std::ptr::copy_nonoverlapping((value as *const T).cast::<u8>().add(skip), to.add(skip), known - skip);
+            if self.size > known {
+                std::ptr::write_bytes(to.add(known), 0, self.size - known);
+            }
         }
     }
+}
+
+/// [`out`] and [`Out::write`] in one, where nothing happens in between.
+///
+/// # Safety
+/// As [`out`].
+#[inline]
+pub(crate) unsafe fn write_struct<T: Struct>(ptr: *mut T, value: &T) -> Result<(), Error> {
+    // SAFETY: the caller's promise is the same.
+    unsafe { out(ptr) }?.write(value);
     Ok(())
 }
 
@@ -289,7 +349,8 @@ mod tests {
         ] {
             for entry in text.split("\n#[unsafe(no_mangle)]\n").skip(1) {
                 let body = entry.split("\n}\n").next().unwrap_or("");
-                let guards = ["guard(|", "guard_value(", "catch_unwind(", "init_struct("];
+                // The plain paths of pick and report can't panic; all else of them is `pick_by_rules`, which has it.
+                let guards = ["guard(|", "guard_value(", "catch_unwind(", "init_struct(", "_by_rules(request"];
                 assert!(guards.iter().any(|g| body.contains(g)), "{file}: {}", body.lines().next().unwrap_or(""));
             }
         }

@@ -3,12 +3,13 @@
 use super::responder::tidegate_answer;
 use super::worker::tidegate_worker;
 use super::{
-    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, bytes, guard, guard_value, init_struct, read_struct,
-    tidegate_status, write_bytes, write_struct,
+    Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, TIDEGATE_OK, bytes, guard, guard_value,
+    init_struct, is_whole, out, read_struct, read_whole, tidegate_status, write_bytes, write_struct, write_whole,
 };
 use crate::cause::Cause;
 use crate::failover::{self, Outcome, Phase, Request, Worker};
 use crate::http::Method;
+use crate::table::Selector;
 use std::ffi::{c_char, c_int};
 
 /// GET; also what 0 means.
@@ -314,7 +315,9 @@ pub unsafe extern "C" fn tidegate_request_start(
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
         let method = Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
-        let begun = Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns)?;
+        // SAFETY: the caller vouches that the worker outlives the request.
+        let begun =
+            unsafe { Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns) }?;
         // SAFETY: `request` is writable, large enough and aligned (asserted at compile time).
         unsafe { request.cast::<Request>().write(begun) };
         Ok(())
@@ -334,25 +337,84 @@ pub unsafe extern "C" fn tidegate_request_pick(
     now_ns: u64,
     pick: *mut tidegate_pick,
 ) -> tidegate_status {
-    guard(|| {
-        // SAFETY: the caller vouches for the request.
-        let request = unsafe { request_mut(request) }?;
-        if pick.is_null() {
-            return Err(Error::of(TIDEGATE_ERR_NULL));
+    // The plain cases stand outside the guard, so that nothing needs saving around it: they can't panic.
+    // Functions of the C ABI don't unwind, which lets each of these calls be the last thing its caller does.
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        match started(request) {
+            Some(started) if is_whole(pick) => match started.plain_selector() {
+                Some(Selector::RoundRobin) => pick_round_robin(started, now_ns, pick),
+                Some(Selector::LeastRequest) => pick_least_request(started, now_ns, pick),
+                None => pick_by_rules(request, now_ns, pick),
+            },
+            _ => pick_by_rules(request, now_ns, pick),
         }
-        let Some(picked) = request.pick(now_ns)? else {
+    }
+}
+
+/// # Safety
+/// `pick` is writable, and [`is_whole`] holds for it.
+#[inline(never)]
+unsafe extern "C" fn pick_round_robin(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_in_turn(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_out_of_turn(request, now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_out_of_turn(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_round_robin(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_least_request(
+    request: &mut Request,
+    now_ns: u64,
+    pick: *mut tidegate_pick,
+) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_least_request(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_request_pick`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn pick_by_rules(
+    request: *mut tidegate_request,
+    now_ns: u64,
+    pick: *mut tidegate_pick,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for both.
+        let (request, pick) = unsafe { (request_mut(request)?, out(pick)?) };
+        let Some(picked) = request.pick_by_rules(now_ns)? else {
             return Err(Error::of(TIDEGATE_ERR_NO_PEER));
         };
-        let out = tidegate_pick {
-            struct_size: 0,
-            peer: picked.peer.number(),
-            slot: picked.peer.slot(),
-            attempt: picked.attempt,
-            flags: picked.flags,
-            reserved: 0,
-        };
-        // SAFETY: the caller vouches for `pick`.
-        unsafe { write_struct(pick, &out) }
+        pick.write(&export_pick(&picked));
+        Ok(())
     })
 }
 
@@ -373,10 +435,10 @@ pub unsafe extern "C" fn tidegate_request_head(
 ) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for all three.
-        let (request, o) = unsafe { (request_mut(request)?, read_struct(outcome)?) };
+        let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
         let decided = request.head(&parse_outcome(&o)?, now_ns)?;
-        // SAFETY: as above.
-        unsafe { write_struct(decision, &export_decision(&decided)) }
+        decision.write(&export_decision(&decided));
+        Ok(())
     })
 }
 
@@ -394,12 +456,39 @@ pub unsafe extern "C" fn tidegate_request_report(
     now_ns: u64,
     decision: *mut tidegate_decision,
 ) -> tidegate_status {
+    // As in tidegate_request_pick: without the guard, for it can't panic.
+    // SAFETY: the caller vouches for all three.
+    unsafe {
+        if let Some(request) = started(request)
+            && let Some(o) = read_whole(outcome)
+            && is_whole(decision)
+            && o.cause == Cause::NONE.number()
+            && o.phase <= TIDEGATE_PHASE_DONE
+            && let Some(decided) = request.report_plainly(o.status, o.total_ns, now_ns)
+        {
+            write_whole(decision, &export_decision(&decided));
+            return TIDEGATE_OK;
+        }
+        report_by_rules(request, outcome, now_ns, decision)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_request_report`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn report_by_rules(
+    request: *mut tidegate_request,
+    outcome: *const tidegate_outcome,
+    now_ns: u64,
+    decision: *mut tidegate_decision,
+) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for all three.
-        let (request, o) = unsafe { (request_mut(request)?, read_struct(outcome)?) };
+        let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
         let decided = request.report(&parse_outcome(&o)?, now_ns)?;
-        // SAFETY: as above.
-        unsafe { write_struct(decision, &export_decision(&decided)) }
+        decision.write(&export_decision(&decided));
+        Ok(())
     })
 }
 
@@ -474,12 +563,27 @@ pub unsafe extern "C" fn tidegate_request_describe(
 }
 
 /// # Safety
-/// `request` is NULL or was started and is not used by another thread.
+/// `request` is NULL or points to a `tidegate_request` that is not used by another thread; where it was started, its
+/// worker lives.
 #[inline]
 unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
     const { assert!(size_of::<Request>() <= size_of::<tidegate_request>() && align_of::<Request>() <= 8) };
-    // SAFETY: started requests hold a `Request`.
-    unsafe { request.cast::<Request>().as_mut() }.ok_or_else(|| Error::of(TIDEGATE_ERR_NULL))
+    let refusal = if request.is_null() { TIDEGATE_ERR_NULL } else { TIDEGATE_ERR_STATE };
+    // SAFETY: the caller's promise is the same.
+    unsafe { started(request) }.ok_or_else(|| Error::of(refusal))
+}
+
+/// # Safety
+/// As [`request_mut`].
+#[inline(always)]
+unsafe fn started<'a>(request: *mut tidegate_request) -> Option<&'a mut Request> {
+    let place = request.cast::<Request>();
+    // SAFETY: not NULL, and the caller vouches for its size.
+    if place.is_null() || !unsafe { Request::is_started(place) } {
+        return None;
+    }
+    // SAFETY: `start` wrote a `Request` here, and nobody else uses it now.
+    Some(unsafe { &mut *place })
 }
 
 #[inline]
@@ -501,7 +605,19 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     })
 }
 
-#[inline]
+#[inline(always)]
+fn export_pick(picked: &failover::Picked) -> tidegate_pick {
+    tidegate_pick {
+        struct_size: 0,
+        peer: picked.peer.number(),
+        slot: picked.peer.slot(),
+        attempt: picked.attempt,
+        flags: picked.flags,
+        reserved: 0,
+    }
+}
+
+#[inline(always)]
 fn export_decision(d: &failover::Decision) -> tidegate_decision {
     tidegate_decision {
         struct_size: 0,

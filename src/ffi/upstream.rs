@@ -311,12 +311,19 @@ pub unsafe extern "C" fn tidegate_upstream_set_peers(
         let mut at = peers.cast::<u8>();
         let mut stride = 0;
         for i in 0..count {
-            // SAFETY: `at` is the i-th of `count` elements, by the caller's word.
-            let peer = unsafe { read_struct(at.cast::<tidegate_peer>()) }?;
+            // SAFETY: `at` is the i-th of `count` elements, by the caller's word, and NULL only where `peers` is.
+            let size = if at.is_null() { 0 } else { unsafe { at.cast::<usize>().read_unaligned() } };
             if i == 0 {
-                // SAFETY: read_struct just read it.
-                stride = unsafe { at.cast::<usize>().read_unaligned() };
+                stride = size;
+            } else if size != stride {
+                // Not read by its own word: a struct_size that was left unset could say anything.
+                return Err(Error::new(
+                    super::TIDEGATE_ERR_STRUCT_SIZE,
+                    format!("peers[{i}]: struct_size is {size}, that of peers[0] is {stride}"),
+                ));
             }
+            // SAFETY: as above.
+            let peer = unsafe { read_struct(at.cast::<tidegate_peer>()) }?;
             // SAFETY: the caller vouches for the strings of each element.
             let spec = unsafe { spec(&peer) }.map_err(|e| Error::new(e.status, format!("peers[{i}]: {e}")))?;
             specs.push(spec);

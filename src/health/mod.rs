@@ -35,6 +35,8 @@ const TRIAL_LOST_NS: u64 = 10_000_000_000;
 /// How often a peer that is out may be tried while nothing else is left.
 const LAST_RESORT_NS: u64 = 100_000_000;
 
+const DAY_NS: u64 = 86_400_000_000_000;
+
 /// How an attempt came to its peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
@@ -211,10 +213,29 @@ pub(crate) fn claim_trial(table: &Table, upstream: UpstreamId, slot: u32, now: u
 
 /// Frees the place of a trial that says nothing.
 pub(crate) fn release_trial(table: &Table, peer: PeerHandle) {
-    let (Some(state), Some(word)) = (table.state(peer), table.state_word(peer.slot())) else { return };
-    if state.health() == Health::HalfOpen {
+    let Some(word) = table.state_word(peer.slot()) else { return };
+    while let Some(state) = table.state(peer)
+        && state.health() == Health::HalfOpen
+        && state.has_trial()
+    {
         let next = state.with_trial(false).bits();
-        let _ = word.compare_exchange(state.bits(), next, Ordering::AcqRel, Ordering::Relaxed);
+        if word.compare_exchange(state.bits(), next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            return;
+        }
+    }
+}
+
+/// Brings times that lie a week back nearer, before they seem to lie ahead (see `table::state`). Once in a while;
+/// linear in the peers.
+pub(crate) fn keep_time(table: &Table, now: u64) {
+    let tick = Tick::at(now, table.epoch());
+    for word in (0..table.capacity().peers).map_while(|slot| table.state_word(slot)) {
+        let state = State::from_bits(word.load(Ordering::Relaxed));
+        let counts = state.is_live() && (state.health() != Health::Healthy || state.ejections() != 0);
+        if counts && tick.since(state.until()) > 7 * DAY_NS {
+            let next = state.with_until(tick.before(6 * DAY_NS)).bits();
+            let _ = word.compare_exchange(state.bits(), next, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 }
 

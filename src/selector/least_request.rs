@@ -6,7 +6,8 @@
 //! workers. Bound: that of two choices, a largest load of ln ln n / ln 2 + O(1) above the mean. Cost: two atomic adds
 //! (pick and report) on the peer's aggregate; five cache lines.
 
-use super::{Choice, Cursor, Filter, Refusal, search, step};
+use super::{Choice, Cursor, Filter, Found, Plain, Refusal, search, step};
+use crate::sync::Ordering;
 use crate::table::{Entry, State, Tier};
 
 #[inline]
@@ -46,4 +47,41 @@ fn propose_out(filter: &Filter, tier: Tier, place: usize) -> Option<Choice> {
 fn lighter(filter: &Filter, a: (Entry, State), b: (Entry, State)) -> (Entry, State) {
     let load = |of: Entry, weight_of: Entry| u64::from(filter.in_flight(of)) * u64::from(weight_of.weight());
     if load(b.0, a.0) < load(a.0, b.0) { b } else { a }
+}
+
+/// [`choose`] in the plain case.
+#[inline(always)]
+pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
+    let turn = plain.after(&plain.cursor.turn)?;
+    let first = plain.look(turn)?;
+    let other = plain.look(plain.draw())?;
+    let found = if first.state.is_eligible() { first } else { instead(plain, first)? };
+    let found = match (found.state.is_eligible(), other.state.is_eligible()) {
+        (true, true) => lighter_plainly(plain, found, other)?,
+        (true, false) => found,
+        (false, true) => other,
+        (false, false) => return None,
+    };
+    plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
+    Some(found)
+}
+
+/// The candidate in place of a peer that is out and not due for a trial.
+#[inline(always)]
+fn instead<'a>(plain: &Plain<'a>, out: Found<'a>) -> Option<Found<'a>> {
+    if out.state.is_only_ejected() {
+        return None;
+    }
+    let spill = plain.after(&plain.cursor.spill)?;
+    let found = plain.look(spill)?;
+    plain.cursor.spill.store(spill as u32, Ordering::Relaxed);
+    Some(found)
+}
+
+#[inline(always)]
+fn lighter_plainly<'a>(plain: &Plain<'a>, a: Found<'a>, b: Found<'a>) -> Option<Found<'a>> {
+    let in_flight = |of: Found| plain.seat.aggregate(of.entry.slot()).map(|a| u64::from(a.load(Ordering::Relaxed)));
+    let a_load = in_flight(a)? * u64::from(b.entry.weight());
+    let b_load = in_flight(b)? * u64::from(a.entry.weight());
+    Some(if b_load < a_load { b } else { a })
 }

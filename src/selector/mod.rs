@@ -14,7 +14,7 @@ pub(crate) mod round_robin;
 use crate::health;
 use crate::random::Random;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::table::{Entry, PeerHandle, Selector, Snapshot, State, Table, Tier, UpstreamId};
+use crate::table::{Cycle, Entry, PeerHandle, Seat, Selector, Snapshot, State, Table, Tier, UpstreamId};
 
 /// A worker's places in the cycles of one upstream. Each worker starts at random, or all would start on one peer.
 pub(crate) struct Cursor {
@@ -44,6 +44,59 @@ fn step(place: &AtomicU32, len: usize) -> usize {
 #[cold]
 fn wrap(next: usize, len: usize) -> usize {
     if next & UNPLACED as usize == 0 { 0 } else { ((next & 0x7fff_ffff) * len) >> 31 }
+}
+
+/// What a selector reads in the plain case: nothing was tried, no panic. Its `choose_plainly` finds the peer that its
+/// `choose` would, or gives up with its turn untaken: at a limit, and where a trial may be due.
+pub(crate) struct Plain<'a> {
+    pub seat: &'a Seat,
+    pub cycle: Cycle<'a>,
+    pub cursor: &'a Cursor,
+    pub random: &'a Random,
+}
+
+/// A peer without a limit, and what its state word said.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub entry: Entry,
+    pub word: &'a AtomicU64,
+    pub state: State,
+}
+
+impl Found<'_> {
+    #[inline(always)]
+    pub fn peer(&self) -> PeerHandle {
+        PeerHandle::new(self.entry.slot(), self.state.generation())
+    }
+}
+
+impl<'a> Plain<'a> {
+    /// The place after this one, which stays: the cursor moves on when the choice is made.
+    #[inline(always)]
+    fn after(&self, place: &AtomicU32) -> Option<usize> {
+        let next = place.load(Ordering::Relaxed) as usize + 1;
+        if next < self.cycle.len() { Some(next) } else { wrap_plainly(next, self.cycle.len()) }
+    }
+
+    #[inline(always)]
+    fn draw(&self) -> usize {
+        self.random.below(self.cycle.len())
+    }
+
+    #[inline(always)]
+    fn look(&self, place: usize) -> Option<Found<'a>> {
+        let entry = self.cycle.at(place)?;
+        if entry.is_limited() {
+            return None;
+        }
+        let word = self.seat.state_word(entry.slot())?;
+        Some(Found { entry, word, state: State::from_bits(word.load(Ordering::Acquire)) })
+    }
+}
+
+#[cold]
+fn wrap_plainly(next: usize, len: usize) -> Option<usize> {
+    (len != 0).then(|| wrap(next, len))
 }
 
 /// What was taken.
@@ -117,6 +170,9 @@ impl<'a> Filter<'a> {
             self.reserve(entry)?;
             flags |= Choice::COUNTED;
         }
+        if self.panic && !state.is_eligible() && self.is_trial_in_panic(entry) {
+            flags |= Choice::TRIAL;
+        }
         Ok(Choice { peer: PeerHandle::new(entry.slot(), state.generation()), flags })
     }
 
@@ -144,8 +200,15 @@ impl<'a> Filter<'a> {
             return Ok(());
         }
         let limit = self.table.peer_parameters(entry.slot()).limit;
-        let below = |n: u32| (limit == 0 || n < limit).then(|| n + 1);
+        let below = |n: u32| (limit == 0 || n < limit).then(|| n.wrapping_add(1));
         aggregate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Refusal::AtLimit), |_| Ok(()))
+    }
+
+    /// A peer that is taken although it is out may be due for a trial. Without one no peer would ever be well again, and
+    /// a panic would outlast its cause.
+    #[cold]
+    fn is_trial_in_panic(&self, entry: Entry) -> bool {
+        self.may_try && health::claim_trial(self.table, self.upstream, entry.slot(), self.now).is_some()
     }
 
     #[cold]
@@ -154,7 +217,10 @@ impl<'a> Filter<'a> {
             return Err(Refusal::NoneEligible);
         }
         match health::claim_trial(self.table, self.upstream, entry.slot(), self.now) {
-            Some(state) => self.take_exceptionally(entry, state, Choice::TRIAL),
+            Some(state) => self.take_exceptionally(entry, state, Choice::TRIAL).inspect_err(|_| {
+                // At its limit: the trial was not begun, and another request may begin it as soon as there is room.
+                health::release_trial(self.table, PeerHandle::new(entry.slot(), state.generation()));
+            }),
             None => Err(Refusal::NoneEligible),
         }
     }

@@ -6,7 +6,8 @@
 //! so that they are spread over all instead of falling to whoever stands next; if that meets another such peer, to
 //! weighted draws at random. Cost: three cache lines (upstream, cycle, state), no locked instruction.
 
-use super::{Choice, Cursor, Filter, Refusal, search, step};
+use super::{Choice, Cursor, DRAWS, Filter, Found, Plain, Refusal, search, step};
+use crate::sync::Ordering;
 use crate::table::{Entry, Tier};
 
 #[inline]
@@ -33,4 +34,44 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
         }
     }
     search(filter, tier)
+}
+
+/// [`choose`] while the peer whose turn it is is eligible.
+#[inline(always)]
+pub(crate) fn choose_in_turn<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
+    let turn = plain.after(&plain.cursor.turn)?;
+    let found = plain.look(turn)?;
+    if !found.state.is_eligible() {
+        return None;
+    }
+    plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
+    Some(found)
+}
+
+/// [`choose`] in the plain case.
+#[inline(always)]
+pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
+    let turn = plain.after(&plain.cursor.turn)?;
+    let found = plain.look(turn)?;
+    let found = if found.state.is_eligible() { found } else { instead(plain, found)? };
+    plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
+    Some(found)
+}
+
+/// Who gets the turn of a peer that is out and not due for a trial.
+#[inline(always)]
+fn instead<'a>(plain: &Plain<'a>, out: Found<'a>) -> Option<Found<'a>> {
+    let spill = plain.after(&plain.cursor.spill)?;
+    let (mut found, mut before) = (plain.look(spill)?, out);
+    for _ in 0..DRAWS {
+        if before.state.is_only_ejected() {
+            return None;
+        }
+        if found.state.is_eligible() {
+            plain.cursor.spill.store(spill as u32, Ordering::Relaxed);
+            return Some(found);
+        }
+        (before, found) = (found, plain.look(plain.draw())?);
+    }
+    None
 }

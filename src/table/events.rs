@@ -97,7 +97,9 @@ impl Table {
     #[cold]
     pub(crate) fn emit(&self, kind: EventKind, now: u64) {
         let (kind, upstream, peer, cause, worker, value) = kind.parts();
+        // Wrapping: a damaged head may hold any number.
         let number = self.region.header[header::EVENT_HEAD].fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let claim = number.wrapping_mul(2);
         let body = [
             now,
             u64::from(kind) | u64::from(upstream) << 32,
@@ -110,8 +112,7 @@ impl Table {
         };
         let Some([stamp, words @ ..]) = self.event_slot(number) else { return lost() };
         let seen = stamp.load(Ordering::Relaxed);
-        if seen >= number * 2 || stamp.compare_exchange(seen, number * 2, Ordering::AcqRel, Ordering::Relaxed).is_err()
-        {
+        if seen >= claim || stamp.compare_exchange(seen, claim, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return lost();
         }
         fence(Ordering::Release);
@@ -119,7 +120,7 @@ impl Table {
             word.store(*value, Ordering::Relaxed);
         }
         // Only the own claim is published: a successor may have taken over from a writer that slept here.
-        let _ = stamp.compare_exchange(number * 2, number * 2 + 1, Ordering::Release, Ordering::Relaxed);
+        let _ = stamp.compare_exchange(claim, claim + 1, Ordering::Release, Ordering::Relaxed);
     }
 
     /// The oldest event above `after` that is still there.

@@ -23,9 +23,10 @@
 //! lease is AcqRel and pairs with the store that frees it (Release): a new holder sees the cleared words. A process that
 //! died has made no store after its last one; its lane is cleared by CAS from whatever value that was, by one process
 //! at a time, for the lease says who; if that one dies too, the next takes over, for clearing twice is clearing once.
+//! Whoever takes a lane clears it again: counts that stand in a free lane, however they came there, end with that.
 
 use super::layout::{LEASE_WORDS, peer as peer_word};
-use super::{PeerHandle, Table, UpstreamId};
+use super::{PeerHandle, Selector, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -67,28 +68,36 @@ impl ProcessIdentity {
             return false;
         }
         // SAFETY: signal 0 only asks whether the process is there.
-        if unsafe { libc::kill(pid as i32, 0) } != 0
-            && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
-        {
+        let answer = unsafe { libc::kill(pid as i32, 0) };
+        let refusal = std::io::Error::last_os_error().raw_os_error();
+        if answer != 0 && refusal == Some(libc::ESRCH) {
             return false;
         }
-        match (start_time(pid), self.0 & START_MASK) {
-            // A zombie has ended; a stopped process has not.
-            (Some(now), then) => now == then || then == 0,
-            (None, _) => !std::path::Path::new("/proc/self/stat").exists(),
+        match (std::fs::read_to_string(format!("/proc/{pid}/stat")), self.0 & START_MASK) {
+            (Ok(stat), then) => start_in(&stat).is_some_and(|now| now == then || then == 0),
+            // It ended meanwhile; or we may not look (hidepid), or there is no /proc: then it lives, for to take the
+            // lane of a live process is worse than to wait for a dead one's.
+            (Err(_), _) => answer != 0 || !std::path::Path::new("/proc/self/stat").exists(),
         }
     }
 }
 
-/// The start time of a process that has not ended, in clock ticks since boot: field 22 of /proc/PID/stat.
+/// The start time of a process that has not ended, in clock ticks since boot.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_in(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same in the text of /proc/PID/stat: field 22.
+fn start_in(stat: &str) -> Option<u64> {
     // The second field, a name in parentheses, may hold anything: start behind its end.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    // A zombie has ended, unless only its first thread has; a stopped process has not.
+    if ended && threads <= 1 {
         return None;
     }
-    Some(fields.nth(18)?.parse::<u64>().ok()? & START_MASK)
+    Some(fields.nth(1)?.parse::<u64>().ok()? & START_MASK)
 }
 
 /// A lease that this process holds.
@@ -141,6 +150,7 @@ impl Table {
         let identity = ProcessIdentity::current();
         (0..self.region.capacity.workers).find_map(|index| {
             self.lease(index)?.compare_exchange(0, identity.bits(), Ordering::AcqRel, Ordering::Relaxed).ok()?;
+            self.clear_lane(index);
             Some(Lane { index, identity })
         })
     }
@@ -222,18 +232,6 @@ impl Table {
             .flatten()
     }
 
-    /// The words of one lane, for its holder to keep: one a peer slot.
-    pub(crate) fn lane_words(&self, lane: Lane) -> &[AtomicU64] {
-        let start = lane.index as usize * self.region.lane_row;
-        self.region.lanes.get(start..start + self.region.capacity.peers as usize).unwrap_or(&[])
-    }
-
-    /// The words of one lane that count requests, one an upstream.
-    pub(crate) fn request_words(&self, lane: Lane) -> &[AtomicU64] {
-        let start = lane.index as usize * self.region.requests_row;
-        self.region.requests.get(start..start + self.region.capacity.upstreams as usize).unwrap_or(&[])
-    }
-
     /// Requests of an upstream since the table was made: the sum over all lanes.
     pub(crate) fn requests(&self, id: UpstreamId) -> u64 {
         let row = self.region.requests_row;
@@ -275,18 +273,31 @@ impl Table {
         }
     }
 
-    /// Brings aggregates down to the sums of their lanes where they are above them: what a worker leaves that dies
-    /// between the two. A pick raises the aggregate before its lane and a report lowers it after, so an aggregate is
-    /// never rightly below; one that is above for a moment only shows other counts at the second look.
+    /// Brings aggregates to the sums of their lanes, both ways. Above is what a worker leaves that dies between the two:
+    /// a pick raises the aggregate before its lane, and a report lowers it after. Below is one whose peer came to be
+    /// counted with requests in flight, or was brought down here while a worker stood still between the two.
+    ///
+    /// What is under way shows other counts at the second look, or another aggregate at the CAS; what slips through is
+    /// a count off by one until the next time. Linear in the peers that are counted, times the workers.
     pub(crate) fn scrub(&self) {
         for slot in 0..self.region.capacity.peers {
             let Some(aggregate) = self.aggregate(slot) else { break };
             let seen = aggregate.load(Ordering::Relaxed);
+            let counted = self.is_counted(slot);
+            if seen == 0 && !counted {
+                continue;
+            }
             let sums = self.slot_counts(slot);
-            if seen > sums.1 && self.slot_counts(slot) == sums {
+            if (seen > sums.1 || seen < sums.1 && counted) && self.slot_counts(slot) == sums {
                 let _ = aggregate.compare_exchange(seen, sums.1, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Whether a selector or a limit needs the peer's aggregate.
+    fn is_counted(&self, slot: u32) -> bool {
+        self.peer_parameters(slot).limit != 0
+            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).selector() == Selector::LeastRequest)
     }
 }
 
@@ -317,8 +328,71 @@ pub(crate) fn end(cell: &AtomicU64, writers: Writers) {
     }
 }
 
+/// Takes one request off an aggregate, which a scrub may have done already.
+#[inline]
+pub(crate) fn lower(aggregate: &AtomicU32) {
+    if aggregate.fetch_sub(1, Ordering::Relaxed) == 0 {
+        aggregate.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Counts a request in a lane.
 #[inline]
 pub(crate) fn count_request(cell: &AtomicU64, writers: Writers) {
     add(cell, 1, writers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Address, Admin, Capacity, PeerSpec, Policy};
+
+    /// A table with one peer that is counted for its limit; the peer's slot.
+    fn counted() -> (Table, u32) {
+        let table = Table::anonymous(&Capacity::new(1, 4, 4, 16).unwrap(), 0).unwrap();
+        let upstream = table.open_upstream(b"app", &Policy::default()).unwrap();
+        let address = Address::new(&[1, 0, b'a', 0]).unwrap();
+        let spec = PeerSpec::new(address, b"", 1, 0, 9, Admin::Enabled).unwrap();
+        let slot = table.set_peers(upstream, &[spec], 0).unwrap()[0].slot();
+        (table, slot)
+    }
+
+    #[test]
+    fn a_scrub_beside_a_worker_that_stands_still_is_made_good() {
+        let (table, slot) = counted();
+        let lane = table.join().unwrap();
+        let (aggregate, cell) = (table.aggregate(slot).unwrap(), table.lane_cell(lane.index, slot).unwrap());
+        aggregate.fetch_add(1, Ordering::Relaxed);
+        // Here the worker is stopped for a while.
+        table.scrub();
+        begin(cell, Writers::One);
+        assert_eq!(aggregate.load(Ordering::Relaxed), 0);
+        table.scrub();
+        assert_eq!(aggregate.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_lane_is_empty_when_it_is_taken() {
+        let (table, slot) = counted();
+        // A store of a worker that was reclaimed too early, or any bytes.
+        for lane in 0..4 {
+            table.lane_cell(lane, slot).unwrap().store(5 << 24 | 3, Ordering::Relaxed);
+        }
+        for _ in 0..4 {
+            table.join().unwrap();
+        }
+        assert_eq!(table.slot_counts(slot), (20, 0));
+    }
+
+    #[test]
+    fn a_process_ends_with_its_last_thread() {
+        let stat = |state: &str, threads: u32| {
+            format!("12 (a) b) {state} 1 1 1 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 4711 9 9")
+        };
+        assert_eq!(start_in(&stat("S", 3)), Some(4711));
+        assert_eq!(start_in(&stat("T", 1)), Some(4711));
+        assert_eq!(start_in(&stat("Z", 1)), None);
+        assert_eq!(start_in(&stat("Z", 2)), Some(4711), "its main thread has left, another serves");
+        assert_eq!(start_time(std::process::id()), Some(ProcessIdentity::current().0 & START_MASK));
+    }
 }

@@ -20,6 +20,7 @@
 //! | `schedule` | weights spread evenly over a cycle |
 //! | `state` | the bits of a peer's state word |
 //! | `lane` | leases and in-flight counts |
+//! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
 //!
 //! Costs: a pick reads one word of the upstream, one entry of its snapshot and one state word, and writes one word of
@@ -38,17 +39,20 @@ mod peer;
 mod policy;
 mod region;
 mod schedule;
+mod seat;
 mod snapshot;
 mod state;
 
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
 pub use lane::{Lane, ProcessIdentity};
-pub(crate) use lane::{Writers, begin, count_request, end};
+pub(crate) use lane::{Writers, begin, count_request, end, lower};
 pub use layout::Capacity;
 pub use peer::{Address, Admin, PeerHandle, PeerSpec};
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
+pub(crate) use seat::{Published, Seat, SeatedUpstream};
+pub(crate) use snapshot::Cycle;
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 

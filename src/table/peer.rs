@@ -131,7 +131,7 @@ impl std::fmt::Display for Address {
                 write!(f, "{}", SocketAddrV6::new(Ipv6Addr::from(octets), port, 0, scope))
             }
             libc::AF_UNIX => {
-                let path = &self.as_bytes()[2..];
+                let path = self.as_bytes().get(2..).unwrap_or(&[]);
                 match path.split_first() {
                     Some((0, name)) if !name.is_empty() => write!(f, "unix:@{}", name.escape_ascii()),
                     _ => {
@@ -227,15 +227,21 @@ impl Table {
         self.consistent(peer, || self.slot_address(peer.slot()))
     }
 
-    /// Its declared name, or else its address.
+    /// The most bytes of a name for people.
+    const MOST_NAME: usize = 128;
+
+    /// Its declared name, or else its address; ASCII.
     pub fn peer_display_name(&self, peer: PeerHandle) -> Result<String, Error> {
         self.consistent(peer, || {
             let name = self.slot_name(peer.slot());
-            if name.is_empty() {
+            let mut text = if name.is_empty() {
                 self.slot_address(peer.slot()).to_string()
             } else {
-                String::from_utf8_lossy(&name).into_owned()
-            }
+                name.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '?' }).collect()
+            };
+            // Only an address with escapes is longer.
+            text.truncate(Self::MOST_NAME);
+            text
         })
     }
 

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | 0 | primaries: members, cycle << 32 |
 //! | 1 | backups: members, cycle << 32 |
-//! | 2 … | primaries' members, backups' members, primaries' cycle, backups' cycle: one [`Entry`] a word |
+//! | 2 … | primaries' cycle, primaries' members, backups' members, backups' cycle: one [`Entry`] a word |
+//!
+//! The primaries' cycle comes first, so that a pick finds it by one word of lengths.
 //!
 //! Each upstream has two buffers. The writer (one at a time, see `control`) fills the one that is not published and
 //! then stores `generation << 32 | offset` in the upstream's first word.
@@ -77,6 +79,36 @@ pub struct Tier<'a> {
     pub(crate) cycle: &'a [AtomicU64],
 }
 
+/// The primaries' cycle, its bounds checked turn by turn: cheaper than a slice for a turn or two.
+#[derive(Clone, Copy)]
+pub(crate) struct Cycle<'a> {
+    arena: &'a [AtomicU64],
+    at: usize,
+    len: usize,
+}
+
+impl<'a> Cycle<'a> {
+    /// Of the snapshot that `published` names. Empty if there is none: the arena's first words stay 0.
+    #[inline]
+    pub(super) fn of(arena: &'a [AtomicU64], published: u64) -> Option<Cycle<'a>> {
+        let offset = published as u32 as usize;
+        let lengths = arena.get(offset)?.load(Ordering::Relaxed);
+        Some(Cycle { arena, at: offset + 2, len: (lengths >> 32) as usize })
+    }
+
+    /// How many turns it has.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.len
+    }
+
+    /// What stands at a place below `len`.
+    #[inline]
+    pub fn at(self, place: usize) -> Option<Entry> {
+        self.arena.get(self.at + place).map(Entry::load)
+    }
+}
+
 /// A snapshot being read.
 #[derive(Clone, Copy)]
 pub struct Snapshot<'a> {
@@ -88,22 +120,22 @@ impl<'a> Snapshot<'a> {
     /// The primaries. Cheaper than `tiers`: a pick seldom needs more.
     #[inline]
     pub fn primaries(&self) -> Tier<'a> {
-        let ([primary_members, primary_cycle], [backup_members, _]) = self.lengths();
-        let cycle_at = 2 + primary_members + backup_members;
-        Tier { members: self.range(2, primary_members), cycle: self.range(cycle_at, primary_cycle) }
+        let ([members, cycle], _) = self.lengths();
+        Tier { members: self.range(2 + cycle, members), cycle: self.range(2, cycle) }
     }
 
     /// The backups.
     pub fn backups(&self) -> Tier<'a> {
         let ([primary_members, primary_cycle], [backup_members, backup_cycle]) = self.lengths();
-        let cycle_at = 2 + primary_members + backup_members + primary_cycle;
-        Tier { members: self.range(2 + primary_members, backup_members), cycle: self.range(cycle_at, backup_cycle) }
+        let members_at = 2 + primary_cycle + primary_members;
+        let cycle_at = members_at + backup_members;
+        Tier { members: self.range(members_at, backup_members), cycle: self.range(cycle_at, backup_cycle) }
     }
 
     /// All members, primaries first.
     pub fn members(&self) -> impl Iterator<Item = Entry> + 'a {
-        let ([primary, _], [backup, _]) = self.lengths();
-        self.range(2, primary + backup).iter().map(Entry::load)
+        let ([primary, cycle], [backup, _]) = self.lengths();
+        self.range(2 + cycle, primary + backup).iter().map(Entry::load)
     }
 
     /// How many members there are.
@@ -183,8 +215,8 @@ impl Table {
             |members: usize, turns: &[u32]| members as u64 | turns.iter().map(|&t| u64::from(t)).sum::<u64>() << 32;
         put(length(primaries.len(), &primary_turns));
         put(length(backups.len(), &backup_turns));
-        primaries.iter().chain(backups).for_each(|e| put(e.0));
         schedule::fill(&primary_turns, |i| put(primaries[i].0));
+        primaries.iter().chain(backups).for_each(|e| put(e.0));
         schedule::fill(&backup_turns, |i| put(backups[i].0));
         if let Some(word) = self.upstream_word(id, word::SNAPSHOT) {
             let generation = (word.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;

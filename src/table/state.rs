@@ -16,7 +16,8 @@
 //!
 //! `until` is the end of the ejection while ejected, the time at which the trial counts as lost while half-open, and
 //! the time of the last change for the better while healthy. Comparisons are right for distances below 12 days.
-//! Decoding is total: any 64 bits are some state.
+//! `health::keep_time` brings a time that lies further back nearer, or an ejection of a peer that nobody asks for
+//! would end and begin again. Decoding is total: any 64 bits are some state.
 
 use super::peer::Admin;
 
@@ -52,6 +53,7 @@ impl Health {
     }
 }
 
+const GENERATION_MASK: u64 = 0xffff;
 const LIVE: u64 = 1 << 16;
 const DOWN: u64 = 1 << 19;
 const TRIAL: u64 = 1 << 34;
@@ -129,7 +131,21 @@ impl State {
         self.0 & ELIGIBLE_MASK == LIVE
     }
 
+    /// Whether the peer is of this generation and there, and nothing speaks against it: a success changes nothing.
+    #[inline]
+    pub(crate) fn is_unblemished(self, generation: u16) -> bool {
+        const BLEMISHES: u64 = PASSIVE.mask() | STREAK.mask() | EJECTIONS.mask();
+        self.0 & (GENERATION_MASK | LIVE | BLEMISHES) == u64::from(generation) | LIVE
+    }
+
+    /// Whether both are the same peer; `other` was live.
+    #[inline]
+    pub(crate) fn is_same_peer(self, other: State) -> bool {
+        (self.0 ^ other.0) & (GENERATION_MASK | LIVE) == 0
+    }
+
     /// Whether only passive evidence keeps it out: the peers that trials and last resorts may go to.
+    #[inline]
     pub fn is_only_ejected(self) -> bool {
         self.0 & (LIVE | ADMIN.mask() | DOWN) == LIVE && self.health() != Health::Healthy
     }
@@ -245,6 +261,12 @@ impl Tick {
         // Half the range at the most, or the comparison below would turn round.
         let units = ns.div_ceil(TIME_UNIT_NS).min(u64::from(UNTIL.max() / 2)) as u32;
         Tick(self.0.wrapping_add(units) & UNTIL.max())
+    }
+
+    /// A tick at most `ns` before this one.
+    pub fn before(self, ns: u64) -> Tick {
+        let units = (ns / TIME_UNIT_NS).min(u64::from(UNTIL.max() / 2)) as u32;
+        Tick(self.0.wrapping_sub(units) & UNTIL.max())
     }
 
     /// Nanoseconds from `earlier` to here; 0 if it is not earlier.

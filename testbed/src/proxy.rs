@@ -17,6 +17,8 @@ use crate::scratch::Scratch;
 pub struct Options {
     /// The program; by default that of `binary`.
     pub program: PathBuf,
+    /// What runs it, if anything, with arguments: valgrind, say. It must keep the process id.
+    pub runner: Vec<String>,
     /// Peers as `--peer` takes them: `127.0.0.1:9001`, `127.0.0.1:9002,weight=2`, `127.0.0.1:9003,backup`.
     pub peers: Vec<String>,
     /// `--workers`.
@@ -36,6 +38,7 @@ impl Options {
     pub fn new(peers: Vec<String>) -> Options {
         Options {
             program: binary(),
+            runner: Vec::new(),
             peers,
             workers: 2,
             connect_timeout_ms: 1000,
@@ -65,10 +68,11 @@ impl Proxy {
     /// The same with further environment variables, say for sanitizers.
     pub fn start_with(options: &Options, env: &[(&str, &OsStr)]) -> Result<Proxy, String> {
         let scratch = Scratch::new("proxy");
-        let binary = &options.program;
+        let program = options.program.as_os_str();
+        let mut words = options.runner.iter().map(OsStr::new).chain([program]);
         let stderr = File::create(scratch.path().join("stderr.log")).map_err(|e| e.to_string())?;
-        let mut command = Command::new(binary);
-        command.args(["--listen", "127.0.0.1:0", "--label", &options.label]);
+        let mut command = Command::new(words.next().unwrap_or(program));
+        command.args(words).args(["--listen", "127.0.0.1:0", "--label", &options.label]);
         command.args(["--workers", &options.workers.to_string()]);
         command.args(["--connect-timeout-ms", &options.connect_timeout_ms.to_string()]);
         command.args(["--read-timeout-ms", &options.read_timeout_ms.to_string()]);
@@ -79,7 +83,7 @@ impl Proxy {
             .stdout(Stdio::piped())
             .stderr(stderr)
             .spawn()
-            .map_err(|e| format!("{}: {e}", binary.display()))?;
+            .map_err(|e| format!("{}: {e}", command.get_program().display()))?;
         let output = Lines::of(child.stdout.take().expect("piped above"));
         let leash = Leash::on(child.id()).map_err(|e| {
             end(&mut child, Signal::TERM, LIMIT);

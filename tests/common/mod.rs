@@ -1,7 +1,7 @@
 //! A small world on virtual time for tests of the core: one table, one upstream, workers, and a clock that the test
 //! turns.
 
-#![allow(dead_code)]
+#![allow(dead_code, unsafe_code)]
 
 use std::sync::Arc;
 use tidegate::cause::Cause;
@@ -63,7 +63,7 @@ impl World {
     }
 
     pub fn request(&self, method: Method) -> Request {
-        Request::start(&self.worker, self.upstream.number(), method, 0, 0, 0, self.now).unwrap()
+        start(&self.worker, self.upstream.number(), method, self.now)
     }
 
     /// One GET that is picked and succeeds; the peer's place in the list.
@@ -123,6 +123,12 @@ impl World {
         }
         kinds
     }
+}
+
+/// A request with the defaults. Tests keep the worker for as long as the request.
+pub fn start(worker: &Worker, upstream: u32, method: Method, now: u64) -> Request {
+    // SAFETY: see above.
+    unsafe { Request::start(worker, upstream, method, 0, 0, 0, now) }.unwrap()
 }
 
 #[derive(Debug, Clone, Copy)]

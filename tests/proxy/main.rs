@@ -19,6 +19,7 @@ use tidegate_testbed::{Backend, Behaviour, Client, Executions, Request, Response
 mod clients;
 mod faults;
 mod framing;
+mod memcheck;
 mod processes;
 
 /// For a machine that is very busy: a bound, never a measurement.
@@ -27,21 +28,27 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Where the examples are, built once with sanitizers against the library that cargo built for this test.
 fn examples() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let build = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples-san");
-        let tests = std::env::current_exe().unwrap();
-        let make = Command::new("make")
-            .arg("-C")
-            .arg(root.join("ffi-examples"))
-            .args(["SAN=1", "STATIC=1", "all", "check-dialects"])
-            .arg(format!("LIBDIR={}", tests.parent().unwrap().display()))
-            .arg(format!("BUILD={}", build.display()))
-            .output()
-            .unwrap();
-        assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
-        build
-    })
+    BUILT.get_or_init(|| build("examples-san", &own_library(), &["SAN=1", "all", "check-dialects"]))
+}
+
+/// Builds the examples against the static library there.
+fn build(name: &str, library: &Path, arguments: &[&str]) -> PathBuf {
+    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let make = Command::new("make")
+        .arg("-C")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ffi-examples"))
+        .arg("STATIC=1")
+        .args(arguments)
+        .arg(format!("LIBDIR={}", library.display()))
+        .arg(format!("BUILD={}", build.display()))
+        .output()
+        .unwrap();
+    assert!(make.status.success(), "{}", String::from_utf8_lossy(&make.stderr));
+    build
+}
+
+fn own_library() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().into()
 }
 
 /// Backends `b0`, `b1`, …, the proxy before them, and a client.
@@ -56,12 +63,18 @@ struct Bed {
 impl Bed {
     /// One worker, and nobody is ejected: a test that wants it otherwise says so in `more`.
     fn new(backends: usize, more: &[&str]) -> Bed {
+        Bed::with(backends, more, &examples().join("tidegate-proxy"), &[])
+    }
+
+    /// The same with this program, run by that one.
+    fn with(backends: usize, more: &[&str], program: &Path, runner: &[&str]) -> Bed {
         let scratch = Scratch::new("proxy-test");
         let executions = Arc::new(Executions::open(scratch.path().join("log")).unwrap());
         let backends: Vec<Backend> =
             (0..backends).map(|i| Backend::start(&format!("b{i}"), 0, &executions).unwrap()).collect();
         let mut options = Options::new(backends.iter().map(|b| b.addr().to_string()).collect());
-        options.program = examples().join("tidegate-proxy");
+        options.program = program.into();
+        options.runner = runner.iter().map(|&word| word.into()).collect();
         options.workers = 1;
         options.read_timeout_ms = 10_000;
         let fixed = ["--status-path", "/tidegate-status", "--access-log", "-", "--retry-percent", "100"];
