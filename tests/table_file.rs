@@ -313,7 +313,7 @@ const SPOILED: [Spoiled; 7] = [
 /// Changes the length of a file.
 fn cut(path: &Path, by: i64) {
     let file = fs::File::options().write(true).open(path).unwrap();
-    file.set_len(file.metadata().unwrap().len().strict_add_signed(by)).unwrap();
+    file.set_len((file.metadata().unwrap().len() as i64 + by) as u64).unwrap();
 }
 
 fn what_does_not_fit_is_refused_and_left_alone() {
