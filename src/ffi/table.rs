@@ -231,7 +231,7 @@ pub unsafe extern "C" fn tidegate_table_attach_at(
 /// - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
 ///   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
 /// - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
-/// - made in a time namespace whose CLOCK_MONOTONIC differs, or more than 60 s after `now_ns`: LAYOUT, whatever
+/// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
 ///   `on_mismatch` says, because its users may be alive.
 ///
 /// Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of

@@ -200,9 +200,8 @@ fn judge(file: &File, asked: &FileOptions, now: Option<u64>) -> Result<usize, Mi
         let what = format!("has {size} bytes: its header says {}", word(header::SIZE));
         return Err(Misfit::new(Replaced::Damaged, what));
     }
-    if its.shift_ns != ours.shift_ns {
-        let apart_s = its.shift_ns.saturating_sub(ours.shift_ns) / 1_000_000_000;
-        let (apart_s, way) = (apart_s.unsigned_abs(), if apart_s < 0 { "behind" } else { "ahead of" });
+    if let Some(ahead) = its.ahead_of(ours) {
+        let (apart_s, way) = (ahead.unsigned_abs() / 1_000_000_000, if ahead < 0 { "behind" } else { "ahead of" });
         let what = format!("is of another time namespace: its clock is {apart_s} s {way} this process's");
         return Err(Misfit::new(None, what));
     }
