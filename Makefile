@@ -93,3 +93,4 @@ clean: ## Remove everything that was built
 	rm -rf build
 
 -include benches/targets.mk
+-include testbed/targets.mk

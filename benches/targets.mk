@@ -2,6 +2,7 @@
 .PHONY: bench counts
 
 bench: ## Time the hot paths beside their rivals; prints a table of ratios
+	@sh scripts/setup.sh bench
 	cargo bench --package tidegate-bench
 
 COUNTS_SOURCES = benches/counts/driver.c benches/counts/stepper.c

@@ -259,6 +259,10 @@
 // The peer is a backup.
 #define TIDEGATE_PICK_BACKUP 4
 
+// Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
+// have met such ones on this upstream in the last minute.
+#define TIDEGATE_PICK_FRESH 8
+
 // The outcome was charged to the peer.
 #define TIDEGATE_DECISION_FLAG_CHARGED 1
 
@@ -356,7 +360,7 @@
 // Weighted power of two choices on requests in flight.
 #define TIDEGATE_SELECTOR_LEAST_REQUEST 2
 
-// When fewer peers than `panic_percent` are eligible: spread over all that are not disabled.
+// When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 #define TIDEGATE_PANIC_SPREAD 1
 
 // When no peer is eligible: refuse (503).
@@ -833,7 +837,8 @@ typedef struct tidegate_event {
   size_t struct_size;
   // When: the `now` of the call that caused it, in nanoseconds of CLOCK_MONOTONIC.
   uint64_t time_ns;
-  // Its number; events are numbered from 1 without gaps. A gap in what is read are events overwritten unread.
+  // Its number; events are numbered from 1 without gaps. A gap in what is read are events that were overwritten
+  // unread, or not yet whole when a later one was read.
   uint64_t number;
   // The peer's handle, 0 if the event concerns none.
   uint64_t peer;
@@ -843,10 +848,11 @@ typedef struct tidegate_event {
   uint32_t upstream;
   // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
   uint32_t cause;
-  // The lane of the worker that caused it.
+  // WORKER_RECLAIMED: the lane of the worker that died; else 0.
   uint32_t worker;
-  // PEER_EJECTED: for how long, in milliseconds. MEMBERSHIP: how many peers there are now.
-  // TABLE_REPLACED: TIDEGATE_REPLACED_*.
+  // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
+  // there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+  // TIDEGATE_REPLACED_*.
   uint64_t value;
 } tidegate_event;
 
@@ -893,7 +899,8 @@ typedef struct tidegate_upstream_options {
 typedef struct tidegate_peer {
   // sizeof(tidegate_peer); in an array, also the distance from one element to the next.
   size_t struct_size;
-  // The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope count.
+  // The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope
+  // count, of AF_UNIX the path.
   const void *address;
   // Its length in bytes, at most 112.
   size_t address_len;
@@ -1163,8 +1170,9 @@ tidegate_status tidegate_request_start(const struct tidegate_worker *worker,
 
 // Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open), FORKED, NO_PEER (`tidegate_request_answer`
-// has the answer). Cost: O(1) at any number of peers; no allocation, lock or system call.
+// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
+// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 //
 // # Safety
 // `request` was started by this worker; `pick` is writable and its `struct_size` set.
@@ -1174,7 +1182,8 @@ tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t
 // stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 // When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), STRUCT_SIZE. Cost: as a report.
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// of them has an effect. Cost: as a report.
 //
 // # Safety
 // `request` was started by this worker; `decision` is writable and its `struct_size` set.
@@ -1185,8 +1194,8 @@ tidegate_status tidegate_request_head(struct tidegate_request *request,
 
 // Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE. Cost: O(1); no
-// allocation, lock or system call.
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 //
 // # Safety
 // `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
@@ -1196,7 +1205,8 @@ tidegate_status tidegate_request_report(struct tidegate_request *request,
                                         struct tidegate_decision *decision);
 
 // Ends a request at any point, for example when the client has gone: an open attempt is taken off the in-flight
-// counts and charged to nobody. Harmless after a report. NULL is a no-op.
+// counts and charged to nobody. Harmless after a report, and on zeroed memory. NULL is a no-op. In a process forked
+// from the one that picked it leaves the attempt open there.
 //
 // Thread rule: worker-owned.
 //
@@ -1220,7 +1230,7 @@ tidegate_status tidegate_request_answer(struct tidegate_request *request,
                                         struct tidegate_answer *answer);
 
 // Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
-// ("a=10.0.0.1:80 connection_refused 0.2ms retry; b=10.0.0.2:80 ok 200 12ms"), at most 1024 bytes.
+// ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver"), at most 1024 bytes.
 //
 // Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
 //
@@ -1316,7 +1326,7 @@ tidegate_status tidegate_table_new(const struct tidegate_table_options *options,
                                    uint64_t now_ns,
                                    struct tidegate_table **table);
 
-// Makes a table in the caller's memory: `size` bytes at `memory`, aligned to 64, zeroed, at least
+// Makes a table in the caller's memory: `size` bytes at `memory`, aligned to 64, at least
 // `tidegate_table_size`; shared memory if other processes are to use it. The memory must outlive every handle.
 //
 // Thread rule: set-up only. Errors: NULL, INVALID, STRUCT_SIZE.
@@ -1394,7 +1404,7 @@ void tidegate_table_free(struct tidegate_table *table);
 // Reads the oldest event with a number above `*cursor` that is still kept, and moves the cursor to it. Start with a
 // cursor of 0. TIDEGATE_ERR_END: there is none yet.
 //
-// Thread rule: any-thread; one cursor a reader. Cost: reads one slot, waits for nobody.
+// Thread rule: any-thread; one cursor a reader. Cost: reads one slot, all of them at worst; waits for nobody.
 //
 // # Safety
 // `table` is a live handle; `cursor` and `event` are writable, `event->struct_size` is set.
@@ -1429,7 +1439,8 @@ tidegate_status tidegate_peer_info_init(struct tidegate_peer_info *info, size_t 
 // Finds the upstream of this name (1 to 63 bytes of printable ASCII), or makes it, and sets how it is used. State
 // and peers stay. `options` may be NULL: the defaults.
 //
-// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+// Thread rule: any-thread, but it may wait for another process or thread that changes the same table, 2 s
+// at most.
 // Errors: NULL, INVALID, STRUCT_SIZE, FULL, BUSY.
 //
 // # Safety
@@ -1470,7 +1481,8 @@ tidegate_status tidegate_upstream_name(const struct tidegate_table *table,
 // `handles`, if not NULL, gets the `count` handles in the order of the list. Either all of it takes effect or
 // nothing.
 //
-// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+// Thread rule: any-thread, but it may wait for another process or thread that changes the same table, 2 s
+// at most.
 // Errors: NULL, INVALID (the element and what is wrong with it), STRUCT_SIZE, NOT_FOUND, FULL, BUSY.
 // Cost: linear in the peers; never on the request path.
 //
@@ -1530,7 +1542,7 @@ tidegate_status tidegate_peer_address(const struct tidegate_table *table,
                                       size_t *needed);
 
 // Copies a peer's name as people write it: its declared name, or else its address ("127.0.0.1:8080",
-// "[::1]:8080", "unix:/run/app.sock"). At most 128 bytes.
+// "[::1]:8080", "unix:/run/app.sock"). ASCII, at most 128 bytes: a longer one is cut.
 //
 // Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
 //
@@ -1649,8 +1661,9 @@ tidegate_status tidegate_worker_options_init(struct tidegate_worker_options *opt
 // Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
 // that will serve. `options` may be NULL: the defaults.
 //
-// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, STRUCT_SIZE, FULL (every lane belongs to a
-// live worker), MEMORY. Leave with `tidegate_worker_leave`.
+// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, INVALID, STRUCT_SIZE, FULL (every lane belongs
+// to a live worker), SYSTEM (Linux 4.14 or later is needed). Processes see whether another is alive by its id: all that
+// share a table must be in one PID namespace. Leave with `tidegate_worker_leave`.
 //
 // # Safety
 // `table` is a live handle; `options` is NULL or valid; `worker` is writable.
@@ -1671,7 +1684,8 @@ void tidegate_worker_leave(struct tidegate_worker *worker);
 // Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
 // in every worker; the work is shared out and done once.
 //
-// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the workers, and in the peers after a death.
+// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the peers, for those with a limit or
+// least_request times the workers; a few system calls a worker.
 //
 // # Safety
 // `worker` is a live handle.

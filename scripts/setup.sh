@@ -24,6 +24,8 @@ need make command -v make
 need nginx-core has_nginx
 need nginx-dev test -e "${NGINX_SRC:-/usr/share/nginx/src}/configure"
 need valgrind command -v valgrind
+# `make bench` builds a rival that needs it.
+[ "${1:-}" != bench ] || need cmake command -v cmake
 [ -z "$missing" ] && exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then

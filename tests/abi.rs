@@ -201,3 +201,46 @@ fn compare(record: &str, title: &str, current: &str) {
         "{record} is no longer true. If the change is meant: TIDEGATE_BLESS=1. Now:\n{current}"
     );
 }
+
+/// Pick and report take their plain cases outside `catch_unwind`. Nothing that can be reached from there on the way to
+/// the guarded rules may panic: read from the machine code.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn what_stands_outside_the_guard_cannot_panic() {
+    let listing =
+        run(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(libraries().join("libtidegate.so")));
+    let mut calls: std::collections::HashMap<&str, Vec<&str>> = Default::default();
+    let mut function = "";
+    for line in listing.lines() {
+        if let Some(name) = line.strip_suffix(">:").and_then(|l| l.split_once('<')) {
+            function = name.1;
+            calls.entry(function).or_default();
+        } else if let Some((code, target)) = line.rsplit_once('<')
+            && let Some(target) = target.strip_suffix('>')
+            && (code.contains("call") || code.contains("\tj"))
+        {
+            let target = target.split('+').next().unwrap_or(target);
+            if target != function {
+                calls.entry(function).or_default().push(target);
+            }
+        } else if line.contains("call   *") || line.contains("call *") {
+            calls.entry(function).or_default().push("an indirect call");
+        }
+    }
+    let (mut reached, mut guarded) = (vec![], 0);
+    let mut next = vec!["tidegate_request_pick", "tidegate_request_report"];
+    while let Some(function) = next.pop() {
+        if function.contains("_by_rules") {
+            guarded += 1;
+            continue;
+        }
+        if reached.contains(&function) {
+            continue;
+        }
+        assert!(!function.contains("panic") && !function.contains("unwind"), "{function} is reached outside the guard");
+        reached.push(function);
+        let called = calls.get(function).unwrap_or_else(|| panic!("{function} is not in the listing"));
+        next.extend(called);
+    }
+    assert!(guarded >= 2 && reached.len() < 30, "the listing is not read rightly: {reached:?}");
+}

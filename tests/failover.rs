@@ -459,3 +459,25 @@ fn an_ejection_ends_however_long_nobody_asks() {
         assert!(found, "after {days} days");
     }
 }
+
+#[test]
+fn after_a_race_what_cannot_be_repeated_goes_on_new_connections_for_a_while() {
+    const FRESH: u32 = 8;
+    let mut world = World::of(2);
+    let flags = |world: &World, method| {
+        let mut request = world.request(method);
+        let flags = request.pick(world.now).unwrap().unwrap().flags;
+        request.end(world.now);
+        flags & FRESH
+    };
+    assert_eq!(flags(&world, Method::Post), 0);
+    let mut request = world.request(Method::Get);
+    assert_eq!(request.pick(world.now).unwrap().unwrap().flags & FRESH, 0);
+    let raced = Outcome { flags: Outcome::REUSED | Outcome::SENT, ..failed(Cause::CONNECTION_REUSED_CLOSED) };
+    request.report(&raced, world.now).unwrap();
+    assert_eq!(request.pick(world.now).unwrap().unwrap().flags & FRESH, FRESH, "the retry itself");
+    request.end(world.now);
+    assert_eq!((flags(&world, Method::Post), flags(&world, Method::Get)), (FRESH, 0));
+    world.now += 61 * SECOND;
+    assert_eq!(flags(&world, Method::Post), 0);
+}

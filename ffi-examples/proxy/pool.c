@@ -55,7 +55,7 @@ static struct connection *take_idle(struct worker *w, const tidegate_pick *pick)
 }
 
 struct connection *pool_take(struct worker *w, const tidegate_pick *pick, bool *reused) {
-    struct connection *k = take_idle(w, pick);
+    struct connection *k = pick->flags & TIDEGATE_PICK_FRESH ? NULL : take_idle(w, pick);
     *reused = k != NULL;
     if (k) return k;
 

@@ -129,10 +129,11 @@ tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     p->main = main;
     p->upstream = upstream;
     p->original = u->conf;
-    (void) tidegate_pick_init(&p->pick, sizeof(p->pick));
-    (void) tidegate_decision_init(&p->decision, sizeof(p->decision));
+    p->pick = (tidegate_pick) TIDEGATE_PICK_INIT;
+    p->decision = (tidegate_decision) TIDEGATE_DECISION_INIT;
+    p->picked_ns = tg_now();
 
-    status = tg_request_begin(p, tg_now());
+    status = tg_request_begin(p, p->picked_ns);
     if (status != TIDEGATE_OK) {
         tg_broken(p, status, "request_start");
         p->next_free = tg_free_requests;
@@ -169,12 +170,17 @@ tg_pick(tg_request_t *p)
 {
     tidegate_status status;
 
-    p->picked_ns = tg_now();
+    // The first get() follows init() at once: one look at the clock serves both.
+    if (p->attempts != 0) {
+        p->picked_ns = tg_now();
+    }
+
     status = tidegate_request_pick(&p->request, p->picked_ns, &p->pick);
 
     if (status == TIDEGATE_OK) {
         p->open = 1;
         p->attempts = p->pick.attempt;
+        p->fresh = (p->pick.flags & TIDEGATE_PICK_FRESH) != 0;
         p->address = tg_address(p->main, &p->pick);
 
         if (p->address == NULL) {
@@ -268,7 +274,7 @@ tg_peer_get(ngx_peer_connection_t *pc, void *data)
 
     if (p->fresh) {
         // keepalive compares address and length: with another length, which connect() takes as well, it finds no
-        // idle connection. A second stale one in a row would be the same race again.
+        // idle connection.
         pc->socklen = pc->sockaddr->sa_family == AF_UNIX
                           ? (socklen_t) (offsetof(struct sockaddr_un, sun_path)
                                          + ngx_strlen(((struct sockaddr_un *) pc->sockaddr)->sun_path) + 1)
@@ -352,6 +358,5 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     }
 
     p->open = 0;
-    p->fresh = outcome.cause == TIDEGATE_CAUSE_CONNECTION_REUSED_CLOSED;
     tg_follow(p, &decision, nginx_status);
 }

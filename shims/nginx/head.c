@@ -187,7 +187,6 @@ tg_head_judge(tg_request_t *p)
     }
 
     p->open = 0;
-    p->fresh = 0;
     tg_follow(p, &decision, NGX_HTTP_BAD_GATEWAY);
 
     // nginx's own test of the status makes the retry, and keeps the status for $upstream_status.

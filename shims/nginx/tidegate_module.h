@@ -115,7 +115,7 @@ struct tg_request_s {
     unsigned resuming : 1;
     // The next get() ends the request with answer.status.
     unsigned give_up : 1;
-    // The next attempt needs a new connection: an idle one had been closed.
+    // The attempt needs a new connection: an idle one could be closed under it.
     unsigned fresh : 1;
     // The peer's response was accepted.
     unsigned delivered : 1;

@@ -12,6 +12,7 @@
 //! | `decide` | retry, deliver, answer or abort |
 //! | `budget` | how many retries an upstream bears |
 //! | `backoff` | how long to wait before one |
+//! | `race` | when a request must not go on an idle connection |
 //! | `answer` | status, cause and Retry-After of a generated response |
 //! | `record` | the attempts, for people |
 
@@ -20,6 +21,7 @@ mod backoff;
 mod budget;
 mod decide;
 mod outcome;
+mod race;
 mod record;
 mod request;
 mod worker;

@@ -11,6 +11,7 @@ mod plain;
 
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
+use super::race;
 use super::record::{self, Attempt};
 use super::{Outcome, Worker};
 use crate::cause::Cause;
@@ -50,6 +51,8 @@ pub struct Request {
     /// The cause of the last failure, or of a pick that was refused.
     last: Cause,
     refused: bool,
+    /// The next attempt should go on a new connection.
+    fresh: bool,
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
@@ -120,8 +123,10 @@ impl Request {
         if let Some(count) = worker.seat.requests_word(id) {
             table::count_request(count, worker.seat.writers);
         }
+        let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
+        let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
-            _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many => Manner::Careful,
+            _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many || fresh => Manner::Careful,
             Selector::RoundRobin => Manner::RoundRobin,
             Selector::LeastRequest => Manner::LeastRequest,
         };
@@ -141,6 +146,7 @@ impl Request {
             races: 0,
             last: Cause::NONE,
             refused: false,
+            fresh,
             received_status: 0,
             policy,
             record: [Attempt::NONE; MOST],
@@ -196,7 +202,7 @@ impl Request {
             flags: choice.flags,
             ..Attempt::NONE
         };
-        Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags) }))
+        Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags, self.fresh) }))
     }
 
     /// Chooses, counts in the lane, and makes sure that the peer is still the one that was meant.
@@ -326,6 +332,9 @@ impl Request {
         let flags = self.charge(outcome, cause, now);
         if cause == Cause::CONNECTION_REUSED_CLOSED {
             self.races += 1;
+            // A second idle connection may be as dead as the first.
+            self.fresh = true;
+            race::note(self.table(), self.upstream, now);
         }
         self.last = cause;
         if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
@@ -564,9 +573,12 @@ fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
     table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) != 0)
 }
 
-fn public_flags(flags: u8) -> u32 {
+fn public_flags(flags: u8, fresh: bool) -> u32 {
     let of = |bit: u8, public: u32| if flags & bit != 0 { public } else { 0 };
-    of(Choice::TRIAL | Choice::LAST_RESORT, 1) | of(Choice::PANIC, 2) | of(Choice::BACKUP, 4)
+    of(Choice::TRIAL | Choice::LAST_RESORT, 1)
+        | of(Choice::PANIC, 2)
+        | of(Choice::BACKUP, 4)
+        | if fresh { 8 } else { 0 }
 }
 
 /// How often a pick starts anew when the membership changes under it.

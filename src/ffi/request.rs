@@ -98,6 +98,9 @@ pub const TIDEGATE_PICK_TRIAL: u32 = 1;
 pub const TIDEGATE_PICK_PANIC: u32 = 2;
 /// The peer is a backup.
 pub const TIDEGATE_PICK_BACKUP: u32 = 4;
+/// Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
+/// have met such ones on this upstream in the last minute.
+pub const TIDEGATE_PICK_FRESH: u32 = 8;
 
 /// The outcome was charged to the peer.
 pub const TIDEGATE_DECISION_FLAG_CHARGED: u32 = 1;
@@ -326,8 +329,9 @@ pub unsafe extern "C" fn tidegate_request_start(
 
 /// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open), FORKED, NO_PEER (`tidegate_request_answer`
-/// has the answer). Cost: O(1) at any number of peers; no allocation, lock or system call.
+/// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
+/// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+/// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 ///
 /// # Safety
 /// `request` was started by this worker; `pick` is writable and its `struct_size` set.
@@ -422,7 +426,8 @@ unsafe extern "C" fn pick_by_rules(
 /// stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 /// When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), STRUCT_SIZE. Cost: as a report.
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// of them has an effect. Cost: as a report.
 ///
 /// # Safety
 /// `request` was started by this worker; `decision` is writable and its `struct_size` set.
@@ -444,8 +449,8 @@ pub unsafe extern "C" fn tidegate_request_head(
 
 /// Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE. Cost: O(1); no
-/// allocation, lock or system call.
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 ///
 /// # Safety
 /// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
@@ -493,7 +498,8 @@ unsafe extern "C" fn report_by_rules(
 }
 
 /// Ends a request at any point, for example when the client has gone: an open attempt is taken off the in-flight
-/// counts and charged to nobody. Harmless after a report. NULL is a no-op.
+/// counts and charged to nobody. Harmless after a report, and on zeroed memory. NULL is a no-op. In a process forked
+/// from the one that picked it leaves the attempt open there.
 ///
 /// Thread rule: worker-owned.
 ///
@@ -541,7 +547,7 @@ pub unsafe extern "C" fn tidegate_request_answer(
 }
 
 /// Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
-/// ("a=10.0.0.1:80 connection_refused 0.2ms retry; b=10.0.0.2:80 ok 200 12ms"), at most 1024 bytes.
+/// ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver"), at most 1024 bytes.
 ///
 /// Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
 ///

@@ -54,7 +54,8 @@ pub struct tidegate_event {
     pub struct_size: usize,
     /// When: the `now` of the call that caused it, in nanoseconds of CLOCK_MONOTONIC.
     pub time_ns: u64,
-    /// Its number; events are numbered from 1 without gaps. A gap in what is read are events overwritten unread.
+    /// Its number; events are numbered from 1 without gaps. A gap in what is read are events that were overwritten
+    /// unread, or not yet whole when a later one was read.
     pub number: u64,
     /// The peer's handle, 0 if the event concerns none.
     pub peer: u64,
@@ -64,10 +65,11 @@ pub struct tidegate_event {
     pub upstream: u32,
     /// TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
     pub cause: u32,
-    /// The lane of the worker that caused it.
+    /// WORKER_RECLAIMED: the lane of the worker that died; else 0.
     pub worker: u32,
-    /// PEER_EJECTED: for how long, in milliseconds. MEMBERSHIP: how many peers there are now.
-    /// TABLE_REPLACED: TIDEGATE_REPLACED_*.
+    /// PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
+    /// there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+    /// TIDEGATE_REPLACED_*.
     pub value: u64,
 }
 // SAFETY: as above.
@@ -171,7 +173,7 @@ pub unsafe extern "C" fn tidegate_table_new(
     })
 }
 
-/// Makes a table in the caller's memory: `size` bytes at `memory`, aligned to 64, zeroed, at least
+/// Makes a table in the caller's memory: `size` bytes at `memory`, aligned to 64, at least
 /// `tidegate_table_size`; shared memory if other processes are to use it. The memory must outlive every handle.
 ///
 /// Thread rule: set-up only. Errors: NULL, INVALID, STRUCT_SIZE.
@@ -312,7 +314,7 @@ pub unsafe extern "C" fn tidegate_table_free(table: *mut tidegate_table) {
 /// Reads the oldest event with a number above `*cursor` that is still kept, and moves the cursor to it. Start with a
 /// cursor of 0. TIDEGATE_ERR_END: there is none yet.
 ///
-/// Thread rule: any-thread; one cursor a reader. Cost: reads one slot, waits for nobody.
+/// Thread rule: any-thread; one cursor a reader. Cost: reads one slot, all of them at worst; waits for nobody.
 ///
 /// # Safety
 /// `table` is a live handle; `cursor` and `event` are writable, `event->struct_size` is set.

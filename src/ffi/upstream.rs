@@ -14,7 +14,7 @@ pub const TIDEGATE_SELECTOR_ROUND_ROBIN: u32 = 1;
 /// Weighted power of two choices on requests in flight.
 pub const TIDEGATE_SELECTOR_LEAST_REQUEST: u32 = 2;
 
-/// When fewer peers than `panic_percent` are eligible: spread over all that are not disabled.
+/// When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 pub const TIDEGATE_PANIC_SPREAD: u32 = 1;
 /// When no peer is eligible: refuse (503).
 pub const TIDEGATE_PANIC_REFUSE: u32 = 2;
@@ -99,7 +99,8 @@ unsafe impl Struct for tidegate_upstream_options {}
 pub struct tidegate_peer {
     /// sizeof(tidegate_peer); in an array, also the distance from one element to the next.
     pub struct_size: usize,
-    /// The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope count.
+    /// The address: a struct sockaddr of any family. Of AF_INET and AF_INET6 the address, port and scope
+    /// count, of AF_UNIX the path.
     pub address: *const c_void,
     /// Its length in bytes, at most 112.
     pub address_len: usize,
@@ -199,7 +200,8 @@ pub unsafe extern "C" fn tidegate_peer_info_init(info: *mut tidegate_peer_info, 
 /// Finds the upstream of this name (1 to 63 bytes of printable ASCII), or makes it, and sets how it is used. State
 /// and peers stay. `options` may be NULL: the defaults.
 ///
-/// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+/// Thread rule: any-thread, but it may wait for another process or thread that changes the same table, 2 s
+/// at most.
 /// Errors: NULL, INVALID, STRUCT_SIZE, FULL, BUSY.
 ///
 /// # Safety
@@ -283,7 +285,8 @@ pub unsafe extern "C" fn tidegate_upstream_name(
 /// `handles`, if not NULL, gets the `count` handles in the order of the list. Either all of it takes effect or
 /// nothing.
 ///
-/// Thread rule: any-thread, but it may wait for another process that changes the same table, 1 s at most.
+/// Thread rule: any-thread, but it may wait for another process or thread that changes the same table, 2 s
+/// at most.
 /// Errors: NULL, INVALID (the element and what is wrong with it), STRUCT_SIZE, NOT_FOUND, FULL, BUSY.
 /// Cost: linear in the peers; never on the request path.
 ///
@@ -461,7 +464,7 @@ pub unsafe extern "C" fn tidegate_peer_address(
 }
 
 /// Copies a peer's name as people write it: its declared name, or else its address ("127.0.0.1:8080",
-/// "[::1]:8080", "unix:/run/app.sock"). At most 128 bytes.
+/// "[::1]:8080", "unix:/run/app.sock"). ASCII, at most 128 bytes: a longer one is cut.
 ///
 /// Thread rule: any-thread. Errors: NULL, BUFFER, NOT_FOUND.
 ///

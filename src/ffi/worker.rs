@@ -46,8 +46,9 @@ pub unsafe extern "C" fn tidegate_worker_options_init(
 /// Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
 /// that will serve. `options` may be NULL: the defaults.
 ///
-/// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, STRUCT_SIZE, FULL (every lane belongs to a
-/// live worker), MEMORY. Leave with `tidegate_worker_leave`.
+/// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, INVALID, STRUCT_SIZE, FULL (every lane belongs
+/// to a live worker), SYSTEM (Linux 4.14 or later is needed). Processes see whether another is alive by its id: all that
+/// share a table must be in one PID namespace. Leave with `tidegate_worker_leave`.
 ///
 /// # Safety
 /// `table` is a live handle; `options` is NULL or valid; `worker` is writable.
@@ -101,7 +102,8 @@ pub unsafe extern "C" fn tidegate_worker_leave(worker: *mut tidegate_worker) {
 /// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
 /// in every worker; the work is shared out and done once.
 ///
-/// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the workers, and in the peers after a death.
+/// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the peers, for those with a limit or
+/// least_request times the workers; a few system calls a worker.
 ///
 /// # Safety
 /// `worker` is a live handle.

@@ -6,6 +6,10 @@
 //! A second ejection meanwhile does not wait: it is put off until the peer's next failure. A reservation whose owner
 //! died is void after a second. An owner that slept longer than that looks again after its transition and takes it back
 //! if nobody usable is left.
+//!
+//! # Orderings
+//! The CAS that reserves is AcqRel and pairs with the Release CAS that frees: who reserves next sees the transition of
+//! who reserved before, and so does not count that peer as usable. The panic word is Relaxed: advice, counted anew.
 
 use super::Evidence;
 use crate::sync::{AtomicU64, Ordering};

@@ -17,6 +17,10 @@
 //! over all workers, by any request; one success then brings the peer back at once, because nothing better is there.
 //!
 //! Cost: one load on a success that changes nothing; one CAS on a change. Nothing here reads a clock.
+//!
+//! # Orderings
+//! Every transition is an AcqRel CAS, and every look at a state word an Acquire load: who sees a peer ejected or healed
+//! sees what was written before. `keep_time` and the time of the last resort are Relaxed: they order nothing else.
 
 mod floor;
 mod view;

@@ -4,6 +4,11 @@
 //! process ends, so a damaged table would lead the host's exit astray. Here a dead owner is recognised by its identity
 //! (process id and start time) and succeeded by one CAS; what it left half done is done anew by whoever comes next,
 //! because every change starts from the slots themselves (see `membership`). Never taken on the request path.
+//!
+//! # Orderings
+//! The CAS that takes the word is Acquire and pairs with the Release CAS that frees it: a writer sees all that the one
+//! before it wrote, Relaxed though it was. One that succeeds a dead owner pairs with nothing and needs nothing: the
+//! stores of a process that has ended are in memory.
 
 use super::layout::header;
 use super::{ProcessIdentity, Table};
@@ -30,7 +35,7 @@ impl Drop for Control<'_> {
 }
 
 impl Table {
-    /// Waits for its turn, a second at most.
+    /// Waits for its turn: a second at most for the threads of this process, and one for other processes.
     pub(super) fn control(&self) -> Result<Control<'_>, Error> {
         self.writable()?;
         let busy = || Error::of(TIDEGATE_ERR_BUSY);
@@ -38,7 +43,6 @@ impl Table {
         let identity = ProcessIdentity::current();
         let word = &self.region.header[header::CONTROL];
         for attempt in 0..TRIES {
-            // Acquire pairs with the Release of the owner before: its changes are seen.
             match word.compare_exchange(0, identity.bits(), Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Ok(Control { table: self, identity, _turn: turn }),
                 Err(owner) if attempt % 64 == 0 && !ProcessIdentity::from_bits(owner).is_alive() => {

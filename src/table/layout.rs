@@ -69,6 +69,8 @@ pub(super) mod upstream {
     pub(in crate::table) const NAME_LEN: usize = 13;
     pub(in crate::table) const NAME: usize = 14;
     pub(in crate::table) const NAME_WORDS: usize = 8;
+    /// When an idle connection was last closed under a request; 0: never.
+    pub(in crate::table) const RACE: usize = 22;
     pub(in crate::table) const WORDS: usize = 32;
 }
 

@@ -6,6 +6,11 @@
 //!
 //! A slot is given to another peer only when no request is in flight on it in any lane: the handle of an open request
 //! stays valid for its whole life.
+//!
+//! # Orderings
+//! Writers take turns (see `control`), so only what readers meet is ordered. An upstream's NAME_LEN is stored Release
+//! and loaded Acquire by who looks for a name. A state word is stored Release when a slot is occupied, behind all that
+//! is written of the peer, and loaded Acquire by whoever reads that; vacating is AcqRel and stands before `settle`.
 
 use super::layout::{header, upstream as word};
 use super::peer::{Address, word_of};
@@ -89,7 +94,8 @@ impl Table {
             (state.is_live() && self.peer_upstream(entry.slot()) == Some(id))
                 .then(|| PeerHandle::new(entry.slot(), state.generation()))
         };
-        snapshot.members().filter_map(live).collect()
+        // No more than there can be: a damaged length could name every slot many times.
+        snapshot.members().take(self.region.capacity.peers as usize).filter_map(live).collect()
     }
 
     /// Declares an upstream's peers. The handles come in the order of the list.
@@ -249,6 +255,11 @@ impl Table {
     /// The word of the ejection under way.
     pub(crate) fn ejecting_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.upstream_word(id, word::EJECTING)
+    }
+
+    /// When an idle connection was last closed under a request.
+    pub(crate) fn race_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::RACE)
     }
 
     /// Whether so few peers are eligible that the panic policy applies.

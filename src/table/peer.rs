@@ -74,7 +74,7 @@ impl Admin {
     }
 }
 
-/// A `struct sockaddr`, byte by byte. Two are the same peer if family, address, port and scope are.
+/// A `struct sockaddr`, byte by byte. Two are the same peer if family, address, port and scope are, or the path.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Address {
     bytes: [u8; Address::MAX],
@@ -85,7 +85,8 @@ impl Address {
     /// As long as a `struct sockaddr_un` and a little more.
     pub const MAX: usize = word::ADDRESS_WORDS * 8;
 
-    /// From a `struct sockaddr`. What does not belong to the identity (`sin_zero`, the flow label) is cleared.
+    /// From a `struct sockaddr`. What does not belong to the identity (`sin_zero`, the flow label, what
+    /// follows a path) is cleared.
     pub fn new(sockaddr: &[u8]) -> Result<Address, Error> {
         if sockaddr.len() < 2 || sockaddr.len() > Self::MAX {
             return Err(Error::invalid(format!("address_len is {}: 2 to {}", sockaddr.len(), Self::MAX)));
@@ -105,6 +106,14 @@ impl Address {
             }
             libc::AF_INET | libc::AF_INET6 => {
                 return Err(Error::invalid(format!("address_len is {}: too short for its family", sockaddr.len())));
+            }
+            libc::AF_UNIX if bytes[2] != 0 => {
+                // A path: with its NUL, and without what stands behind it, often bytes that nobody set.
+                let end =
+                    bytes[..sockaddr.len()].iter().skip(2).position(|&b| b == 0).map_or(sockaddr.len(), |n| n + 2);
+                bytes[end..].fill(0);
+                // The longest path has no NUL.
+                end + usize::from(end < size_of::<libc::sockaddr_un>())
             }
             _ => sockaddr.len(),
         };

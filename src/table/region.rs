@@ -115,8 +115,7 @@ impl Region {
         set(header::CAPACITY, pack(capacity.upstreams, capacity.peers));
         set(header::CAPACITY_2, pack(capacity.workers, capacity.events));
         set(header::EPOCH, now);
-        // Offset 0 of the arena means "no snapshot", so nothing is given out there.
-        set(header::ARENA_USED, 8);
+        set(header::ARENA_USED, super::snapshot::ARENA_START as u64);
         // Release: whoever sees the magic sees the rest of the header.
         region.header[header::MAGIC].store(MAGIC, Ordering::Release);
         Ok(region)
@@ -240,7 +239,9 @@ fn map_anonymous(size: usize) -> Result<Mapping, Error> {
         let fd = libc::memfd_create(c"tidegate-table".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
         let flags = if fd >= 0 { libc::MAP_SHARED } else { libc::MAP_SHARED | libc::MAP_ANONYMOUS };
         if fd >= 0 {
-            let error = libc::posix_fallocate(fd, 0, size as libc::off_t);
+            // A signal ends it early: again, but not for ever under a timer.
+            let mut attempts = (0..100).map(|_| libc::posix_fallocate(fd, 0, size as libc::off_t));
+            let error = attempts.find(|&e| e != libc::EINTR).unwrap_or(libc::EINTR);
             let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
             if error != 0 || libc::fcntl(fd, libc::F_ADD_SEALS, seals) != 0 {
                 let error = if error != 0 { error } else { last_errno() };

@@ -11,15 +11,16 @@
 //! The primaries' cycle comes first, so that a pick finds it by one word of lengths.
 //!
 //! Each upstream has two buffers. The writer (one at a time, see `control`) fills the one that is not published and
-//! then stores `generation << 32 | offset` in the upstream's first word.
+//! then stores `generation << 32 | offset` in the upstream's first word. When the arena has been given out, larger lists
+//! get what the spare buffers hold, those of other upstreams too.
 //!
 //! # Orderings
 //! The entries are stored Relaxed; the publishing store is Release and pairs with the reader's Acquire load of the
-//! word, so a reader that sees a word sees the entries behind it. A reader may be overtaken by two publications, and
-//! its buffer filled anew under its eyes: it therefore loads the word again behind an Acquire fence, which pairs with
-//! the Release *fence* that the writer puts before it touches a buffer: if any entry read was of the newer filling,
-//! the second load sees a newer word. Readers never wait: who reads torn data tries again, a bounded number of times,
-//! and then takes what it has, for the state word of the picked peer is checked in any case.
+//! word, so a reader that sees a word sees the entries behind it. A reader may be overtaken by publications, and its
+//! buffer filled anew under its eyes, for its own upstream or another: it therefore loads the word again behind an
+//! Acquire fence, which pairs with the Release *fence* that the writer puts before it touches a buffer: if any entry
+//! read was of the newer filling, the second load sees a newer word (one that another writer published is handed on by
+//! the control word). Readers never wait: who reads torn data tries again, a bounded number of times, and then gives up.
 
 use super::layout::upstream as word;
 use super::schedule;
@@ -160,6 +161,9 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// Offset 0 means "no snapshot", so nothing is given out there.
+pub(super) const ARENA_START: usize = 8;
+
 /// Words that a snapshot of up to `members` peers takes, its cycle included.
 pub(super) const fn words_for(members: usize) -> usize {
     let words = 2 + members + cycle_room(members);
@@ -241,14 +245,50 @@ impl Table {
         }
         // Grow in powers of two, so that all generations together take at most twice the last one.
         let room = words_for(members.next_power_of_two().clamp(16, self.region.capacity.peers.max(16) as usize));
-        let offset = self.take_arena(room)?;
+        let offset = self.take_arena(room).or_else(|full| self.reuse_arena(room).ok_or(full))?;
         if let Some(word) = self.upstream_word(id, which) {
             word.store(offset as u64 | (room as u64) << 32, Ordering::Relaxed);
         }
         Ok((offset, room))
     }
 
-    /// Gives out words of the arena, for good. Only under the control lock.
+    /// Finds words of the arena that were given out but that no published snapshot lies in, when none are left, and
+    /// takes them from the spare buffers there. Only under the control lock: what was published before is seen.
+    fn reuse_arena(&self, words: usize) -> Option<usize> {
+        let all = || (0..self.region.capacity.upstreams).filter_map(UpstreamId::new);
+        let buffer = |id, which| {
+            let value = self.upstream_value(id, which);
+            (value as u32 as usize, (value >> 32) as usize)
+        };
+        let published = |id| {
+            let at = self.upstream_value(id, word::SNAPSHOT) as u32 as usize;
+            [word::BUFFER_A, word::BUFFER_B].map(|w| buffer(id, w)).into_iter().find(|b| at != 0 && b.0 == at)
+        };
+        let mut kept: Vec<_> = all().filter_map(published).collect();
+        kept.sort_unstable();
+        let mut from = ARENA_START;
+        for (at, room) in kept {
+            if at >= from + words {
+                break;
+            }
+            from = from.max(at + room);
+        }
+        if from + words > self.region.arena.len() {
+            return None;
+        }
+        for (id, which) in all().flat_map(|id| [(id, word::BUFFER_A), (id, word::BUFFER_B)]) {
+            let (at, room) = buffer(id, which);
+            if at < from + words
+                && from < at + room
+                && let Some(word) = self.upstream_word(id, which)
+            {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+        Some(from)
+    }
+
+    /// Gives out words of the arena that were never used. Only under the control lock.
     fn take_arena(&self, words: usize) -> Result<usize, Error> {
         let Some(used) = self.region.header.get(super::layout::header::ARENA_USED) else {
             return Err(Error::of(TIDEGATE_ERR_FULL));

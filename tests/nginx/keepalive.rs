@@ -17,6 +17,9 @@ fn closed_idle_connections_eject_nobody() {
     let report = load.run();
     assert_eq!(report.get.failed, 0, "{report}\n{}", nginx.log());
     assert!(bed.executions.duplicated_posts().unwrap().is_empty());
+    println!("POSTs lost to the race before it was known: {} of {}", report.post.failed, report.post.done);
+    // One worker's first race is every worker's warning: what can't be repeated then takes new connections.
+    assert!(report.post.failed <= 6, "{report}");
     let status = status(&nginx);
     for peer in peers(&status) {
         assert_eq!(peer["ejections"], 0, "{status:#}");
