@@ -311,6 +311,13 @@
 // Aligned columns for a terminal.
 #define TIDEGATE_STATUS_FORMAT_TEXT 2
 
+// A table of another layout or capacity, or a damaged one, stays, and `tidegate_table_open` fails.
+#define TIDEGATE_MISMATCH_REFUSE 1
+
+// A fresh table takes its place: TIDEGATE_EVENT_TABLE_REPLACED is its first event. Processes that use the old one go
+// on with it, apart from the new.
+#define TIDEGATE_MISMATCH_REPLACE 2
+
 // A peer was ejected for failures in traffic.
 #define TIDEGATE_EVENT_PEER_EJECTED 1
 
@@ -331,6 +338,21 @@
 
 // A dead worker's lane was cleared: `value` in-flight requests were taken off.
 #define TIDEGATE_EVENT_WORKER_RECLAIMED 7
+
+// This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
+#define TIDEGATE_EVENT_TABLE_REPLACED 8
+
+// The old table was of another layout version, or had other features.
+#define TIDEGATE_REPLACED_LAYOUT 1
+
+// The old table had other capacities.
+#define TIDEGATE_REPLACED_CAPACITY 2
+
+// The old table was damaged: its header contradicted itself or the size of the file.
+#define TIDEGATE_REPLACED_DAMAGED 3
+
+// The old table was left from before a reboot, which starts CLOCK_MONOTONIC anew.
+#define TIDEGATE_REPLACED_REBOOT 4
 
 // Weighted smooth round robin: the default here.
 #define TIDEGATE_SELECTOR_ROUND_ROBIN 1
@@ -802,6 +824,11 @@ typedef struct tidegate_table_options {
   uint32_t max_workers;
   // Events kept, a power of two; default 1024, at most 65536.
   uint32_t events;
+  // TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
+  // default REFUSE. Other calls do not read it.
+  uint32_t on_mismatch;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_table_options;
 
 // Something that happened to a peer or an upstream.
@@ -824,7 +851,8 @@ typedef struct tidegate_event {
   // WORKER_RECLAIMED: the lane of the worker that died; else 0.
   uint32_t worker;
   // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-  // there are now. WORKER_RECLAIMED: how many requests in flight were taken off.
+  // there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+  // TIDEGATE_REPLACED_*.
   uint64_t value;
 } tidegate_event;
 
@@ -1042,7 +1070,7 @@ typedef struct tidegate_worker_options {
 // The handle was made before fork(): this process must call `tidegate_worker_join` first.
 #define TIDEGATE_ERR_FORKED -9
 
-// The memory is not a table, or one of another layout, or it is damaged.
+// The memory or file is not a table, or one of another layout, capacity or clock, or it is damaged.
 #define TIDEGATE_ERR_LAYOUT -10
 
 // Another process is changing the membership and did not finish in time. Try again.
@@ -1059,6 +1087,9 @@ typedef struct tidegate_worker_options {
 
 // There is nothing more: the end of an iteration.
 #define TIDEGATE_ERR_END -15
+
+// The table was opened with `tidegate_table_open_read_only`, and the call would write to it.
+#define TIDEGATE_ERR_READ_ONLY -16
 
 #ifdef __cplusplus
 extern "C" {
@@ -1316,6 +1347,51 @@ tidegate_status tidegate_table_new_at(void *memory,
 // # Safety
 // `memory` points to `size` readable and writable bytes that outlive the handle; `table` is writable.
 tidegate_status tidegate_table_attach_at(void *memory, size_t size, struct tidegate_table **table);
+
+// Opens the table in the file of this name, or makes it there: its state outlives every process that uses it. The file
+// must lie on a tmpfs (/run, /dev/shm): on a disk the kernel would write it out for ever. Capacities that are 0 in
+// `options` (which may be NULL) are the defaults if the table is made, and whatever it has if it is there.
+//
+// However many processes start at once, they agree on one table. It gets its name only when it is whole, with mode
+// 0600 and all its memory taken; a call that fails leaves nothing behind.
+//
+// What is there is checked before it is used, and stays as it is if the call fails:
+// - not a regular file, a symbolic link, owned by neither this process's effective user nor root, or writable by others
+//   than its owner: INVALID or SYSTEM.
+// - not a table at all: LAYOUT, whatever `on_mismatch` says.
+// - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
+//   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
+// - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
+// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
+//   `on_mismatch` says, because its users may be alive.
+//
+// Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of
+// `tidegate_table_new` are sealed against that. All processes must be of one PID namespace. To remove a table, remove
+// its file: processes that use it go on.
+//
+// Thread rule: set-up only; it may wait for another process that replaces the same table, 2 s at most. Errors: NULL,
+// INVALID, STRUCT_SIZE, LAYOUT, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
+// `tidegate_table_free`.
+//
+// # Safety
+// `path` points to `path_len` bytes; `options` is NULL or valid; `table` is writable. Nothing cuts the file short while
+// the handle lives.
+tidegate_status tidegate_table_open(const char *path,
+                                    size_t path_len,
+                                    const struct tidegate_table_options *options,
+                                    uint64_t now_ns,
+                                    struct tidegate_table **table);
+
+// Opens the table in the file of this name to look at it: mapped so that this process cannot write to it, whatever
+// happens. Status, descriptions and events can be read; calls that would write (opening upstreams, declaring peers,
+// changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of
+// `tidegate_table_open`, without owner, mode and capacities; a table left from before a reboot is LAYOUT.
+//
+// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, SYSTEM. Free it with `tidegate_table_free`.
+//
+// # Safety
+// As `tidegate_table_open`.
+tidegate_status tidegate_table_open_read_only(const char *path, size_t path_len, struct tidegate_table **table);
 
 // Gives the handle back. Workers of this process that still use the table keep it alive. NULL is a no-op.
 //

@@ -25,7 +25,7 @@ pub const TIDEGATE_ERR_FULL: tidegate_status = -7;
 pub const TIDEGATE_ERR_NOT_FOUND: tidegate_status = -8;
 /// The handle was made before fork(): this process must call `tidegate_worker_join` first.
 pub const TIDEGATE_ERR_FORKED: tidegate_status = -9;
-/// The memory is not a table, or one of another layout, or it is damaged.
+/// The memory or file is not a table, or one of another layout, capacity or clock, or it is damaged.
 pub const TIDEGATE_ERR_LAYOUT: tidegate_status = -10;
 /// Another process is changing the membership and did not finish in time. Try again.
 pub const TIDEGATE_ERR_BUSY: tidegate_status = -11;
@@ -37,6 +37,8 @@ pub const TIDEGATE_ERR_NO_PEER: tidegate_status = -13;
 pub const TIDEGATE_ERR_SYSTEM: tidegate_status = -14;
 /// There is nothing more: the end of an iteration.
 pub const TIDEGATE_ERR_END: tidegate_status = -15;
+/// The table was opened with `tidegate_table_open_read_only`, and the call would write to it.
+pub const TIDEGATE_ERR_READ_ONLY: tidegate_status = -16;
 
 /// What the layers below return: a status and, for the error path, a sentence.
 #[derive(Debug)]
@@ -99,6 +101,7 @@ pub(crate) fn describe(status: tidegate_status) -> &'static std::ffi::CStr {
         TIDEGATE_ERR_NO_PEER => c"no peer may be tried now",
         TIDEGATE_ERR_SYSTEM => c"an operating system call failed",
         TIDEGATE_ERR_END => c"there is nothing more",
+        TIDEGATE_ERR_READ_ONLY => c"the table was opened to be read only",
         _ => c"unknown status",
     }
 }

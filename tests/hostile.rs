@@ -163,6 +163,8 @@ fn capacities() -> tidegate_table_options {
         max_peers: 32,
         max_workers: 4,
         events: 16,
+        on_mismatch: 0,
+        reserved: 0,
     }
 }
 

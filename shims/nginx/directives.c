@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, SHARE, STATUSES, PANIC, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, SHARE, STATUSES, PANIC, MISMATCH, LABEL } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -46,6 +46,8 @@ static const tg_key_t tg_table_keys[] = {
     { "peers", COUNT, CAPACITY(max_peers), 1, 65536, "a number from 1 to 65536" },
     { "upstreams", COUNT, CAPACITY(max_upstreams), 1, 4096, "a number from 1 to 4096" },
     { "workers", COUNT, CAPACITY(max_workers), 1, 1024, "a number from 1 to 1024" },
+    { "path", LABEL, 0, 1, 255, "the name of a file on a tmpfs, 1 to 255 printable ASCII characters" },
+    { "mismatch", MISMATCH, CAPACITY(on_mismatch), 0, 0, "\"refuse\" or \"replace\"" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
 
@@ -70,6 +72,10 @@ static const tg_word_t tg_answers[] = {
 
 static const tg_word_t tg_retries[] = {
     { "default", TG_RETRY_DEFAULT }, { "safe", TG_RETRY_SAFE }, { "off", TG_RETRY_OFF }, { NULL, 0 },
+};
+
+static const tg_word_t tg_mismatches[] = {
+    { "refuse", TIDEGATE_MISMATCH_REFUSE }, { "replace", TIDEGATE_MISMATCH_REPLACE }, { NULL, 0 },
 };
 
 static const tg_word_t *
@@ -142,6 +148,7 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
     uint32_t *number = (uint32_t *) ((char *) options + key->offset);
     uint64_t *time_ns = (uint64_t *) ((char *) options + key->offset);
     ngx_uint_t off = value->len == 3 && ngx_strncmp(value->data, "off", 3) == 0;
+    const tg_word_t *word;
     ngx_int_t n;
 
     switch (key->kind) {
@@ -161,6 +168,11 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
 
     case STATUSES:
         *number = off ? TIDEGATE_STATUS_NOTHING : tg_status_bits(value);
+        return *number != 0 ? NGX_OK : NGX_ERROR;
+
+    case MISMATCH:
+        word = tg_word(tg_mismatches, value->data, value->len);
+        *number = word != NULL ? word->value : 0;
         return *number != 0 ? NGX_OK : NGX_ERROR;
 
     default: /* LABEL */
@@ -338,7 +350,15 @@ tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     main->capacity_set = 1;
 
-    return tg_parse_keys(cf, 1, tg_table_keys, &main->capacity, NULL);
+    if (tg_parse_keys(cf, 1, tg_table_keys, &main->capacity, &main->path) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (main->path.len == 0) {
+        return main->capacity.on_mismatch != 0 ? "has \"mismatch\" without \"path\"" : NGX_CONF_OK;
+    }
+
+    return ngx_conf_full_name(cf->cycle, &main->path, 0) == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 // A directive with one word out of a list.

@@ -2,7 +2,8 @@
 //
 // It lives in one nginx shared memory zone, made in the master before any fork. A reload with the same capacities
 // hands the zone on, so that health and requests in flight carry over; with other capacities, and after a binary
-// upgrade, the table starts empty.
+// upgrade, the table starts empty. With `path` it lives in that file, which the master opens, and outlives nginx; the
+// zone, of the least size, then only gives the occasion: a zone that can't be initialised refuses the configuration.
 
 #include "tidegate_module.h"
 
@@ -15,7 +16,7 @@ static void tg_tick(ngx_event_t *ev);
 ngx_int_t
 tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
 {
-    ngx_str_t name = ngx_string("tidegate");
+    ngx_str_t name = ngx_string("tidegate"), anchor = ngx_string("tidegate_file");
     tg_upstream_t **upstreams = main->upstreams.elts;
     ngx_uint_t peers = 0;
     ngx_pool_cleanup_t *cleanup;
@@ -51,6 +52,11 @@ tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
     // nginx's allocator takes a header and 32 bytes for each page; a fiftieth and 16 pages cover them.
     size = ngx_align(size + size / 50 + 16 * ngx_pagesize, ngx_pagesize);
 
+    if (main->path.len != 0) {
+        name = anchor;
+        size = 8 * ngx_pagesize;
+    }
+
     main->zone = ngx_shared_memory_add(cf, &name, size, &ngx_http_tidegate_module);
     cleanup = ngx_pool_cleanup_add(cf->pool, 0);
     if (main->zone == NULL || cleanup == NULL) {
@@ -73,11 +79,20 @@ tg_zone_init(ngx_shm_zone_t *zone, void *former)
     tg_main_t *main = zone->data;
     ngx_slab_pool_t *pool = (ngx_slab_pool_t *) zone->shm.addr;
     tidegate_status status;
-    size_t size;
+    char text[240];
+    size_t size, len = 0;
+
+    // `nginx -t` must not make a file, nor write to the one in use: its declarations were tried on a table of their own.
+    if (main->path.len != 0 && ngx_test_config) {
+        return NGX_OK;
+    }
 
     status = tidegate_table_size(&main->capacity, &size);
 
-    if (status == TIDEGATE_OK && pool->data != NULL) {
+    if (status == TIDEGATE_OK && main->path.len != 0) {
+        status = tidegate_table_open((char *) main->path.data, main->path.len, &main->capacity, tg_now(), &main->table);
+
+    } else if (status == TIDEGATE_OK && pool->data != NULL) {
         status = tidegate_table_attach_at(pool->data, size, &main->table);
 
     } else if (status == TIDEGATE_OK) {
@@ -92,8 +107,9 @@ tg_zone_init(ngx_shm_zone_t *zone, void *former)
     }
 
     if (status != TIDEGATE_OK) {
-        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0, "tidegate: the table can't be used: %s",
-                      tidegate_strerror(status));
+        (void) tidegate_last_error(text, sizeof(text), &len);
+        ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0, "tidegate: the table can't be used: %s: %*s",
+                      tidegate_strerror(status), ngx_min(len, sizeof(text)), text);
         return NGX_ERROR;
     }
 

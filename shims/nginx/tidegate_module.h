@@ -35,6 +35,8 @@ typedef struct {
     ngx_shm_zone_t *zone;
     ngx_flag_t capacity_set;
     tidegate_table_options capacity;
+    // The table's file; empty: it lives in the zone.
+    ngx_str_t path;
     // tg_upstream_t *
     ngx_array_t upstreams;
     tidegate_table *table;

@@ -30,6 +30,7 @@ const TICK_NS: u64 = 500_000_000;
 impl Worker {
     /// Takes a lane.
     pub fn join(table: Arc<Table>, shared: bool, seed: u64, now: u64) -> Result<Box<Worker>, Error> {
+        table.writable()?;
         let present = Presence::new()?;
         // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
         table.reclaim(now);

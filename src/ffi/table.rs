@@ -1,10 +1,13 @@
 //! `tidegate_table_*`: the region that holds all state, and its events.
 
 use super::{
-    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, guard, init_struct, read_struct, tidegate_status, write_struct,
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status,
+    write_struct,
 };
-use crate::table::{Capacity, Event, Table};
-use std::ffi::c_void;
+use crate::table::{Capacity, Event, FileOptions, Table};
+use std::ffi::{OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
@@ -28,9 +31,20 @@ pub struct tidegate_table_options {
     pub max_workers: u32,
     /// Events kept, a power of two; default 1024, at most 65536.
     pub events: u32,
+    /// TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
+    /// default REFUSE. Other calls do not read it.
+    pub on_mismatch: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_table_options {}
+
+/// A table of another layout or capacity, or a damaged one, stays, and `tidegate_table_open` fails.
+pub const TIDEGATE_MISMATCH_REFUSE: u32 = 1;
+/// A fresh table takes its place: TIDEGATE_EVENT_TABLE_REPLACED is its first event. Processes that use the old one go
+/// on with it, apart from the new.
+pub const TIDEGATE_MISMATCH_REPLACE: u32 = 2;
 
 /// Something that happened to a peer or an upstream.
 #[repr(C)]
@@ -54,7 +68,8 @@ pub struct tidegate_event {
     /// WORKER_RECLAIMED: the lane of the worker that died; else 0.
     pub worker: u32,
     /// PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-    /// there are now. WORKER_RECLAIMED: how many requests in flight were taken off.
+    /// there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+    /// TIDEGATE_REPLACED_*.
     pub value: u64,
 }
 // SAFETY: as above.
@@ -74,6 +89,17 @@ pub const TIDEGATE_EVENT_PEER_ADMIN: u32 = 5;
 pub const TIDEGATE_EVENT_MEMBERSHIP: u32 = 6;
 /// A dead worker's lane was cleared: `value` in-flight requests were taken off.
 pub const TIDEGATE_EVENT_WORKER_RECLAIMED: u32 = 7;
+/// This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
+pub const TIDEGATE_EVENT_TABLE_REPLACED: u32 = 8;
+
+/// The old table was of another layout version, or had other features.
+pub const TIDEGATE_REPLACED_LAYOUT: u64 = 1;
+/// The old table had other capacities.
+pub const TIDEGATE_REPLACED_CAPACITY: u64 = 2;
+/// The old table was damaged: its header contradicted itself or the size of the file.
+pub const TIDEGATE_REPLACED_DAMAGED: u64 = 3;
+/// The old table was left from before a reboot, which starts CLOCK_MONOTONIC anew.
+pub const TIDEGATE_REPLACED_REBOOT: u64 = 4;
 
 /// Sets `*options` to its defaults: zeros and `size`.
 ///
@@ -193,6 +219,81 @@ pub unsafe extern "C" fn tidegate_table_attach_at(
     })
 }
 
+/// Opens the table in the file of this name, or makes it there: its state outlives every process that uses it. The file
+/// must lie on a tmpfs (/run, /dev/shm): on a disk the kernel would write it out for ever. Capacities that are 0 in
+/// `options` (which may be NULL) are the defaults if the table is made, and whatever it has if it is there.
+///
+/// However many processes start at once, they agree on one table. It gets its name only when it is whole, with mode
+/// 0600 and all its memory taken; a call that fails leaves nothing behind.
+///
+/// What is there is checked before it is used, and stays as it is if the call fails:
+/// - not a regular file, a symbolic link, owned by neither this process's effective user nor root, or writable by others
+///   than its owner: INVALID or SYSTEM.
+/// - not a table at all: LAYOUT, whatever `on_mismatch` says.
+/// - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
+///   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
+/// - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
+/// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
+///   `on_mismatch` says, because its users may be alive.
+///
+/// Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of
+/// `tidegate_table_new` are sealed against that. All processes must be of one PID namespace. To remove a table, remove
+/// its file: processes that use it go on.
+///
+/// Thread rule: set-up only; it may wait for another process that replaces the same table, 2 s at most. Errors: NULL,
+/// INVALID, STRUCT_SIZE, LAYOUT, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
+/// `tidegate_table_free`.
+///
+/// # Safety
+/// `path` points to `path_len` bytes; `options` is NULL or valid; `table` is writable. Nothing cuts the file short while
+/// the handle lives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_table_open(
+    path: *const c_char,
+    path_len: usize,
+    options: *const tidegate_table_options,
+    now_ns: u64,
+    table: *mut *mut tidegate_table,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for `path` and `options`.
+        let (path, options) = unsafe { (bytes(path, path_len)?, file_options(options)?) };
+        if table.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let opened = Table::open_file(Path::new(OsStr::from_bytes(path)), &options, now_ns)?;
+        // SAFETY: the caller vouches for `table`.
+        unsafe { give(opened, table) }
+    })
+}
+
+/// Opens the table in the file of this name to look at it: mapped so that this process cannot write to it, whatever
+/// happens. Status, descriptions and events can be read; calls that would write (opening upstreams, declaring peers,
+/// changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of
+/// `tidegate_table_open`, without owner, mode and capacities; a table left from before a reboot is LAYOUT.
+///
+/// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, SYSTEM. Free it with `tidegate_table_free`.
+///
+/// # Safety
+/// As `tidegate_table_open`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_table_open_read_only(
+    path: *const c_char,
+    path_len: usize,
+    table: *mut *mut tidegate_table,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for `path`.
+        let path = unsafe { bytes(path, path_len) }?;
+        if table.is_null() {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        let opened = Table::open_file_read_only(Path::new(OsStr::from_bytes(path)))?;
+        // SAFETY: the caller vouches for `table`.
+        unsafe { give(opened, table) }
+    })
+}
+
 /// Gives the handle back. Workers of this process that still use the table keep it alive. NULL is a no-op.
 ///
 /// Thread rule: set-up only.
@@ -295,4 +396,21 @@ unsafe fn capacity(options: *const tidegate_table_options) -> Result<Capacity, E
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
     Capacity::new(o.max_upstreams, o.max_peers, o.max_workers, o.events)
+}
+
+/// # Safety
+/// `options` is NULL or valid.
+unsafe fn file_options(options: *const tidegate_table_options) -> Result<FileOptions, Error> {
+    if options.is_null() {
+        return Ok(FileOptions::default());
+    }
+    // SAFETY: not NULL, and the caller vouches for it.
+    let o = unsafe { read_struct(options) }?;
+    let replace = match o.on_mismatch {
+        0 | TIDEGATE_MISMATCH_REFUSE => false,
+        TIDEGATE_MISMATCH_REPLACE => true,
+        other => return Err(Error::invalid(format!("on_mismatch is {other}: not a TIDEGATE_MISMATCH_*"))),
+    };
+    let (upstreams, peers) = (o.max_upstreams, o.max_peers);
+    Ok(FileOptions { upstreams, peers, workers: o.max_workers, events: o.events, replace })
 }

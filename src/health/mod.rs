@@ -287,6 +287,7 @@ pub(crate) fn next_trial_ns(table: &Table, upstream: UpstreamId, now: u64) -> u6
 
 /// A person's word on a peer.
 pub(crate) fn set_admin(table: &Table, peer: PeerHandle, admin: Admin, now: u64) -> Result<(), Error> {
+    table.writable()?;
     let word = table.state_word(peer.slot()).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;
     loop {
         let state = table.state(peer).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;

@@ -37,6 +37,7 @@ impl Drop for Control<'_> {
 impl Table {
     /// Waits for its turn: a second at most for the threads of this process, and one for other processes.
     pub(super) fn control(&self) -> Result<Control<'_>, Error> {
+        self.writable()?;
         let busy = || Error::of(TIDEGATE_ERR_BUSY);
         let turn = self.set_up.try_lock_for(Duration::from_secs(1)).ok_or_else(busy)?;
         let identity = ProcessIdentity::current();

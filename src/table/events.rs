@@ -14,7 +14,7 @@
 //! The reader's second load stands behind an Acquire fence, which pairs with the writer's Release fence.
 
 use super::layout::{EVENT_WORDS, header};
-use super::{Admin, PeerHandle, Table, UpstreamId};
+use super::{Admin, PeerHandle, Replaced, Table, UpstreamId};
 use crate::cause::Cause;
 use crate::sync::{Ordering, fence};
 
@@ -68,6 +68,8 @@ pub enum EventKind {
     Membership { upstream: UpstreamId, peers: u64 },
     /// A dead worker's lane was cleared.
     WorkerReclaimed { lane: u32, taken: u64 },
+    /// This table took the place of another: its first event.
+    TableReplaced { reason: Replaced },
 }
 
 impl EventKind {
@@ -85,6 +87,7 @@ impl EventKind {
             }
             EventKind::Membership { upstream, peers } => (6, upstream.number(), 0, Cause::NONE, 0, peers),
             EventKind::WorkerReclaimed { lane, taken } => (7, 0, 0, Cause::NONE, lane, taken),
+            EventKind::TableReplaced { reason } => (8, 0, 0, Cause::NONE, 0, reason as u64),
         }
     }
 }

@@ -135,6 +135,7 @@ fn add(word: &AtomicU64, delta: u64, writers: Writers) {
 impl Table {
     /// Takes a lane: a free one, or else one that a dead worker left.
     pub fn join(&self) -> Result<Lane, Error> {
+        self.writable()?;
         self.take_free_lane().or_else(|| (self.reclaim(0) > 0).then(|| self.take_free_lane()).flatten()).ok_or_else(
             || {
                 Error::new(
@@ -164,6 +165,9 @@ impl Table {
 
     /// Takes off what dead workers left in flight and frees their lanes. How many lanes that were.
     pub fn reclaim(&self, now: u64) -> usize {
+        if self.writable().is_err() {
+            return 0;
+        }
         let me = ProcessIdentity::current();
         let dead = (0..self.region.capacity.workers).filter(|&index| {
             let Some(lease) = self.lease(index) else { return false };

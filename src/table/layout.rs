@@ -32,6 +32,11 @@ pub(super) mod header {
     pub(in crate::table) const LATE_OUTCOMES: usize = 8;
     /// When the last round of tick work began.
     pub(in crate::table) const TICK: usize = 9;
+    /// The boot that the times are of, low and high half, and what a time namespace adds to its clocks: see `origin`.
+    pub(in crate::table) const BOOT: usize = 10;
+    pub(in crate::table) const BOOT_HIGH: usize = 11;
+    pub(in crate::table) const MONOTONIC_SHIFT: usize = 12;
+    pub(in crate::table) const BOOTTIME_SHIFT: usize = 13;
     /// Number of the newest event; on a line of its own, because every event writes it.
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.

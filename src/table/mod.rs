@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `layout` | capacities, sections, the header |
 //! | `region` | the memory, and the only pointer arithmetic |
+//! | `file` | tables in named files |
+//! | `origin` | which boot and clock a table's times are of |
 //! | `control` | who may change the membership |
 //! | `membership` | upstreams and declared lists of peers |
 //! | `peer` | what is written of one peer: identity, address, parameters |
@@ -28,9 +30,11 @@
 mod control;
 mod counters;
 mod events;
+mod file;
 mod lane;
 mod layout;
 mod membership;
+mod origin;
 mod peer;
 mod policy;
 mod region;
@@ -40,6 +44,7 @@ mod snapshot;
 mod state;
 
 pub use events::{Event, EventKind};
+pub use file::{FileOptions, Replaced};
 pub use lane::{Lane, ProcessIdentity};
 pub(crate) use lane::{Writers, begin, count_request, end, lower};
 pub use layout::Capacity;

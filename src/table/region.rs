@@ -8,6 +8,8 @@
 use super::layout::{Capacity, LAYOUT_VERSION, Layout, MAGIC, header};
 use crate::error::{Error, TIDEGATE_ERR_LAYOUT, TIDEGATE_ERR_NULL, TIDEGATE_ERR_SYSTEM};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 
 type Words = &'static [AtomicU64];
 
@@ -32,12 +34,20 @@ pub(super) struct Region {
     pub events: Words,
     pub arena: Words,
     /// Unmapped on drop; `None` where the memory is the caller's.
-    _mapping: Option<Mapping>,
+    mapping: Option<Mapping>,
+}
+
+/// What a file is mapped for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    Read,
+    Write,
 }
 
 struct Mapping {
     base: *mut libc::c_void,
     size: usize,
+    access: Access,
 }
 
 // SAFETY: a mapping is plain memory that only atomics touch; unmapping it from any thread is fine.
@@ -58,7 +68,30 @@ impl Region {
         let mapping = map_anonymous(size)?;
         // SAFETY: the mapping is ours alone, zeroed, page-aligned, and moves into the region.
         let region = unsafe { Region::create_at(mapping.base.cast(), size, capacity, now) }?;
-        Ok(Region { _mapping: Some(mapping), ..region })
+        Ok(Region { mapping: Some(mapping), ..region })
+    }
+
+    /// A new table in a file of `size` bytes that has no name yet.
+    pub fn create_file(file: &File, size: usize, capacity: &Capacity, now: u64) -> Result<Region, Error> {
+        let mapping = map_file(file, size, Access::Write)?;
+        // SAFETY: nobody else can reach the file; the mapping moves into the region.
+        let region = unsafe { Region::create_at(mapping.base.cast(), size, capacity, now) }?;
+        Ok(Region { mapping: Some(mapping), ..region })
+    }
+
+    /// The table in the first `size` bytes of a file. Only loads are made of one that is mapped to be read; on 64-bit
+    /// machines these are plain loads, whatever their ordering, which memory that cannot be written allows.
+    pub fn attach_file(file: &File, size: usize, access: Access) -> Result<Region, Error> {
+        let mapping = map_file(file, size, access)?;
+        // SAFETY: the mapping moves into the region. That nobody cuts the file short is up to its owner (see `file`);
+        // that nothing is written where that is not allowed is up to `Table::writable`.
+        let region = unsafe { Region::attach_at(mapping.base.cast(), size) }?;
+        Ok(Region { mapping: Some(mapping), ..region })
+    }
+
+    /// Whether a store would be a fault.
+    pub fn is_read_only(&self) -> bool {
+        self.mapping.as_ref().is_some_and(|m| m.access == Access::Read)
     }
 
     /// # Safety
@@ -89,7 +122,7 @@ impl Region {
     }
 
     /// # Safety
-    /// `memory` points to `size` readable and writable bytes that outlive the region.
+    /// `memory` points to `size` readable bytes that outlive the region, writable too unless only loads are made.
     pub unsafe fn attach_at(memory: *mut u8, size: usize) -> Result<Region, Error> {
         check_place(memory, size)?;
         if size < header::WORDS * 8 {
@@ -101,28 +134,8 @@ impl Region {
         if read(header::MAGIC) != MAGIC {
             return Err(layout_error("the memory does not begin with a table's magic number"));
         }
-        let version = read(header::VERSION);
-        if version != u64::from(LAYOUT_VERSION) {
-            return Err(layout_error(format!(
-                "layout version {} with features {:#x}: this library reads version {LAYOUT_VERSION} with none",
-                version as u32,
-                version >> 32
-            )));
-        }
-        let (upstreams, peers) = unpack(read(header::CAPACITY));
-        let (workers, events) = unpack(read(header::CAPACITY_2));
-        if [upstreams, peers, workers, events].contains(&0) {
-            return Err(layout_error("a capacity in the header is 0"));
-        }
-        let capacity = Capacity::new(upstreams, peers, workers, events).map_err(|e| layout_error(e.to_string()))?;
+        let capacity = check_header(read, size)?;
         let layout = Layout::of(&capacity)?;
-        if read(header::SIZE) != layout.size as u64 || layout.size > size {
-            return Err(layout_error(format!(
-                "the header says {} bytes, its capacities need {}, and {size} are there",
-                read(header::SIZE),
-                layout.size
-            )));
-        }
         // SAFETY: `layout.size` bytes are there; every section lies within them.
         Ok(unsafe { Region::measure(memory, &capacity, &layout, read(header::EPOCH)) })
     }
@@ -156,9 +169,41 @@ impl Region {
             peer_causes: halves(layout.peer_causes),
             events: words(layout.events),
             arena: words(layout.arena),
-            _mapping: None,
+            mapping: None,
         }
     }
+}
+
+/// What is said of a header of another layout.
+pub(super) fn is_other_layout(read: impl Fn(usize) -> u64) -> Option<String> {
+    let version = read(header::VERSION);
+    (version != u64::from(LAYOUT_VERSION)).then(|| {
+        format!(
+            "layout version {} with features {:#x}: this library reads version {LAYOUT_VERSION} with none",
+            version as u32,
+            version >> 32
+        )
+    })
+}
+
+/// The capacities in a header that begins with the magic number, if a table of them lies in `size` bytes.
+pub(super) fn check_header(read: impl Fn(usize) -> u64, size: usize) -> Result<Capacity, Error> {
+    if let Some(what) = is_other_layout(&read) {
+        return Err(layout_error(what));
+    }
+    let (upstreams, peers) = unpack(read(header::CAPACITY));
+    let (workers, events) = unpack(read(header::CAPACITY_2));
+    if [upstreams, peers, workers, events].contains(&0) {
+        return Err(layout_error("a capacity in the header is 0"));
+    }
+    let capacity = Capacity::new(upstreams, peers, workers, events).map_err(|e| layout_error(e.to_string()))?;
+    let (needed, said) = (Layout::of(&capacity)?.size, read(header::SIZE));
+    if said != needed as u64 || needed > size {
+        return Err(layout_error(format!(
+            "the header says {said} bytes, its capacities need {needed}, and {size} are there"
+        )));
+    }
+    Ok(capacity)
 }
 
 fn check_place(memory: *mut u8, size: usize) -> Result<(), Error> {
@@ -212,8 +257,21 @@ fn map_anonymous(size: usize) -> Result<Mapping, Error> {
         if base == libc::MAP_FAILED {
             return Err(system_error("mapping shared memory", size, error));
         }
-        Ok(Mapping { base, size })
+        Ok(Mapping { base, size, access: Access::Write })
     }
+}
+
+fn map_file(file: &File, size: usize, access: Access) -> Result<Mapping, Error> {
+    let protection = match access {
+        Access::Read => libc::PROT_READ,
+        Access::Write => libc::PROT_READ | libc::PROT_WRITE,
+    };
+    // SAFETY: a fresh mapping at an address that the kernel chooses; the result is checked.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    if base == libc::MAP_FAILED {
+        return Err(system_error("mapping the file", size, last_errno()));
+    }
+    Ok(Mapping { base, size, access })
 }
 
 fn last_errno() -> i32 {

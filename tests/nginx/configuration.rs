@@ -81,6 +81,9 @@ fn bad_servers_and_a_small_table_are_refused() {
     assert_refused(&two.http("tidegate_table peers=1;"), &["2 servers", "1 peers", "tidegate_table"]);
     assert_refused(&Config::tidegate().http("tidegate_table peers=0;"), &["\"0\" of \"peers\"", "1 to 65536"]);
     assert_refused(&Config::tidegate().http("tidegate_table room=1;"), &["\"room=1\"", "peers, upstreams, workers"]);
+    assert_refused(&Config::tidegate().http("tidegate_table path=;"), &["\"\" of \"path\"", "a file on a tmpfs"]);
+    assert_refused(&Config::tidegate().http("tidegate_table mismatch=replace;"), &["\"mismatch\" without \"path\""]);
+    assert_refused(&Config::tidegate().http("tidegate_table path=/x mismatch=no;"), &["\"refuse\" or \"replace\""]);
 }
 
 #[test]

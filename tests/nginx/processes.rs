@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tidegate_testbed::process::wait_until;
-use tidegate_testbed::{Behaviour, Nginx, Request};
+use tidegate_testbed::nginx::nginx_test;
+use tidegate_testbed::process::{Signal, signal, wait_until};
+use tidegate_testbed::{Behaviour, Nginx, Request, Scratch};
 
 use crate::bed::{Bed, get, in_flight, load, need_nginx, peers, status};
 
@@ -42,6 +43,54 @@ fn a_reload_under_load_keeps_state_and_loses_nothing() {
     assert!(wait_until(LIMIT, || nginx.retiring().is_empty()));
     assert_eq!(in_flight(&nginx), 0);
     nginx.assert_clean_log();
+}
+
+/// With the table in a file.
+#[test]
+fn a_restart_keeps_an_ejection() {
+    need_nginx!();
+    let directory = Scratch::new("nginx-table");
+    let path = directory.path().join("nginx.table");
+    let table = format!("tidegate_table path={} peers=64;", path.display());
+    let mut bed = Bed::new(3, "round_robin eject=60s").http(&table);
+    bed.backends[0].set(Behaviour::Refuse).unwrap();
+    let mut nginx = bed.nginx();
+    for _ in 0..12 {
+        assert_eq!(get(&nginx, "/x").status, 200);
+    }
+    let healths = |nginx: &Nginx| -> Vec<String> {
+        peers(&status(nginx)).iter().map(|p| p["health"].as_str().unwrap().to_string()).collect()
+    };
+    let before = healths(&nginx);
+    assert_eq!(before.iter().filter(|h| *h == "ejected").count(), 1);
+    // A test of another configuration on the same file leaves it alone.
+    let mut fewer = bed.config.clone();
+    fewer.http = fewer.http.replace(&format!("server {};", bed.backends[1].addr()), "");
+    let (accepted, said) = nginx_test(&fewer).unwrap();
+    assert!(accepted, "{said}");
+    assert_eq!(healths(&nginx), before);
+    nginx.reload(None).unwrap();
+    assert_eq!(healths(&nginx), before);
+    nginx.quit().unwrap();
+    nginx.assert_clean_log();
+
+    let mut nginx = bed.nginx();
+    assert_eq!(healths(&nginx), before, "the new processes found the table");
+    assert_eq!(in_flight(&nginx), 0);
+    for _ in 0..12 {
+        assert_eq!(get(&nginx, "/x").status, 200);
+    }
+    assert!(!nginx.log().contains("connect() failed (111"), "nobody tried the ejected peer again");
+    // Other capacities are refused, and the old configuration goes on.
+    let conf = nginx.prefix().join("nginx.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, text.replace("peers=64", "peers=65")).unwrap();
+    signal(nginx.master(), Signal::HUP);
+    assert!(wait_until(LIMIT, || nginx.log().contains("was made with max_peers 64: asked for is 65")));
+    assert_eq!(healths(&nginx), before);
+    bed.config.http = bed.config.http.replace("peers=64", "peers=65 mismatch=replace");
+    nginx.reload(Some(&bed.config)).unwrap();
+    assert_eq!(healths(&nginx), ["healthy"; 3], "a fresh table");
 }
 
 /// Each reload tries its declarations on a table of its own, and takes a handle of the shared one.
