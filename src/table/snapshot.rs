@@ -196,32 +196,36 @@ impl Table {
     /// The buffer that is not published, with room for `members`; a larger one from the arena where it is too small.
     fn spare_buffer(&self, id: UpstreamId, members: usize) -> Result<(usize, usize), Error> {
         let published = self.upstream_value(id, word::SNAPSHOT) as u32 as usize;
-        let read = |w: usize| {
-            let value = self.upstream_value(id, w);
-            let (offset, room) = (value as u32 as usize, (value >> 32) as usize);
-            // A damaged entry is as good as none.
-            if self.region.arena.get(offset..offset + room).is_some() { (offset, room) } else { (0, 0) }
-        };
-        let (a, b) = (read(word::BUFFER_A), read(word::BUFFER_B));
+        let (a, b) = (self.buffer(id, word::BUFFER_A), self.buffer(id, word::BUFFER_B));
         let (which, spare) = if a.0 == published && published != 0 { (word::BUFFER_B, b) } else { (word::BUFFER_A, a) };
         if spare.0 != 0 && spare.1 >= words_for(members) {
             return Ok(spare);
         }
         // Grow in powers of two, so that all generations together take at most twice the last one.
         let room = words_for(members.next_power_of_two().clamp(16, self.region.capacity.peers.max(16) as usize));
-        let offset = self.take_arena(room)?;
+        let offset = self.free_arena(room)?;
         if let Some(word) = self.upstream_word(id, which) {
             word.store(offset as u64 | (room as u64) << 32, Ordering::Relaxed);
+        }
+        // Last: who dies before this leaves a buffer that `free_arena` sees, not words that are nobody's.
+        if let Some(used) = self.region.header.get(super::layout::header::ARENA_USED) {
+            used.store((offset + room) as u64, Ordering::Relaxed);
         }
         Ok((offset, room))
     }
 
-    /// Gives out words of the arena, for good. Only under the control lock.
-    fn take_arena(&self, words: usize) -> Result<usize, Error> {
+    /// Where so many words of the arena have never been given out. Only under the control lock.
+    fn free_arena(&self, words: usize) -> Result<usize, Error> {
         let Some(used) = self.region.header.get(super::layout::header::ARENA_USED) else {
             return Err(Error::of(TIDEGATE_ERR_FULL));
         };
-        let offset = used.load(Ordering::Relaxed) as usize;
+        let ends = (0..self.region.capacity.upstreams).filter_map(UpstreamId::new).flat_map(|id| {
+            [word::BUFFER_A, word::BUFFER_B].map(|w| {
+                let (offset, room) = self.buffer(id, w);
+                offset + room
+            })
+        });
+        let offset = ends.fold(used.load(Ordering::Relaxed) as usize, usize::max);
         let end = offset.saturating_add(words);
         if offset == 0 || end > self.region.arena.len() || end > u32::MAX as usize {
             return Err(Error::new(
@@ -232,7 +236,42 @@ impl Table {
                 ),
             ));
         }
-        used.store(end as u64, Ordering::Relaxed);
         Ok(offset)
+    }
+
+    /// Where a snapshot buffer lies and how many words it has; (0, 0): there is none, or the entry is damaged.
+    fn buffer(&self, id: UpstreamId, which: usize) -> (usize, usize) {
+        let value = self.upstream_value(id, which);
+        let (offset, room) = (value as u32 as usize, (value >> 32) as usize);
+        if self.region.arena.get(offset..offset + room).is_some() { (offset, room) } else { (0, 0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Address, Admin, Capacity, PeerSpec, Policy};
+
+    #[test]
+    fn a_death_while_room_is_taken_neither_loses_nor_lends_it() {
+        let table = Table::anonymous(&Capacity::new(4, 16, 2, 16).unwrap(), 1).unwrap();
+        let used = &table.region.header[super::super::layout::header::ARENA_USED];
+        let declare = |name: &[u8], port: u8| {
+            let id = table.open_upstream(name, &Policy::default()).unwrap();
+            let address = Address::new(&[2, 0, 0, port, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+            let peer = PeerSpec::new(address, b"", 1, 0, 0, Admin::Enabled).unwrap();
+            table.set_peers(id, &[peer], 1).unwrap();
+            id
+        };
+        let at_first = used.load(Ordering::Relaxed);
+        let a = declare(b"a", 1);
+        used.store(at_first, Ordering::Relaxed);
+        let b = declare(b"b", 2);
+        assert_ne!(table.snapshot(a).unwrap().word as u32, table.snapshot(b).unwrap().word as u32);
+        let taken = used.load(Ordering::Relaxed);
+        for _ in 0..100 {
+            table.free_arena(words_for(16)).unwrap();
+        }
+        assert_eq!(used.load(Ordering::Relaxed), taken, "looking for room takes none");
     }
 }
