@@ -50,8 +50,9 @@ test: setup ## All tests but the long ones
 	@$(if $(HAVE_NGINX),,echo "nginx and its headers were not there: the tests of the module were left out")
 
 .PHONY: test-deep
-test-deep: test ## The long ones: 10,000 kills, many more random cases
+test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, threads under ThreadSanitizer, many more random cases
 	TIDEGATE_KILLS=10000 cargo test --release --test processes
+	$(MAKE) torture-deep
 	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
 
 .PHONY: lint
@@ -94,3 +95,4 @@ clean: ## Remove everything that was built
 
 -include benches/targets.mk
 -include testbed/targets.mk
+-include tests/torture/targets.mk

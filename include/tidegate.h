@@ -1478,8 +1478,9 @@ tidegate_status tidegate_upstream_name(const struct tidegate_table *table,
 // Declares the whole list of an upstream's peers: new ones are added, those not in it are removed, the others keep
 // their health, counters and requests in flight whatever changed in weight, priority or limit. The newest
 // declaration wins. Requests in flight on removed peers go on; their outcomes are counted and change no health.
-// `handles`, if not NULL, gets the `count` handles in the order of the list. Either all of it takes effect or
-// nothing.
+// `handles`, if not NULL, gets the `count` handles in the order of the list. On an error
+// nothing of it takes effect. A process that is killed in this call leaves the old list or the new one, the latter
+// perhaps with limits and administrative states of before: the next declaration completes it.
 //
 // Thread rule: any-thread, but it may wait for another process or thread that changes the same table, 2 s
 // at most.
