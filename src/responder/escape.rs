@@ -99,52 +99,52 @@ fn put_plain<const S: usize>(w: &mut Writer<'_>, text: &[u8], special: [u8; S]) 
 #[inline(always)]
 fn copy_if_plain<const S: usize>(to: &mut [u8], from: &[u8], special: [u8; S]) -> bool {
     if let (Some(first), Some(last)) = (from.first_chunk::<16>(), from.last_chunk::<16>()) {
-        let mut odd = either(odd(first, special), odd(last, special));
+        let mut odd = [0; 16];
+        look_at(first, special, &mut odd);
+        look_at(last, special, &mut odd);
         if from.len() > 32 {
             for (to, from) in to.chunks_exact_mut(16).zip(from.chunks_exact(16)) {
                 let block = from.first_chunk().unwrap_or(first);
-                odd = either(odd, self::odd(block, special));
+                look_at(block, special, &mut odd);
                 to.copy_from_slice(block);
             }
         }
-        put_ends(to, first, last) && u128::from_ne_bytes(odd) == 0
+        put_ends(to, first, last);
+        u128::from_ne_bytes(odd) == 0
     } else if let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>()) {
-        put_ends(to, first, last) && u64::from_ne_bytes(either(odd(first, special), odd(last, special))) == 0
+        let mut odd = [0; 8];
+        look_at(first, special, &mut odd);
+        look_at(last, special, &mut odd);
+        put_ends(to, first, last);
+        u64::from_ne_bytes(odd) == 0
     } else {
-        let mut plain = true;
+        let mut odd = [0];
         for (to, from) in to.iter_mut().zip(from) {
             *to = *from;
-            plain &= odd(&[*from], special) == [0];
+            look_at(&[*from], special, &mut odd);
         }
-        plain
+        odd == [0]
     }
 }
 
+/// Copies what is one to two blocks long: the blocks may overlap.
 #[inline(always)]
-fn put_ends<const BLOCK: usize>(to: &mut [u8], first: &[u8; BLOCK], last: &[u8; BLOCK]) -> bool {
+fn put_ends<const BLOCK: usize>(to: &mut [u8], first: &[u8; BLOCK], last: &[u8; BLOCK]) {
     if let Some(start) = to.first_chunk_mut() {
         *start = *first;
     }
-    let end = to.last_chunk_mut();
-    let fits = end.is_some();
-    if let Some(end) = end {
+    if let Some(end) = to.last_chunk_mut() {
         *end = *last;
     }
-    fits
 }
 
-/// 0 for each byte of a block that is printable ASCII and not special.
+/// Marks the bytes of a block that are not printable ASCII, or special.
 #[inline(always)]
-fn odd<const S: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8; S]) -> [u8; BLOCK] {
-    block.map(|b| {
+fn look_at<const S: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8; S], odd: &mut [u8; BLOCK]) {
+    for (odd, &b) in odd.iter_mut().zip(block) {
         let unprintable = b.wrapping_sub(b' ').saturating_sub(b'~' - b' ');
-        special.iter().fold(unprintable, |odd, &s| odd | if b == s { 0xff } else { 0 })
-    })
-}
-
-#[inline(always)]
-fn either<const BLOCK: usize>(a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| a[i] | b[i])
+        *odd |= special.iter().fold(unprintable, |odd, &s| odd | if b == s { 0xff } else { 0 });
+    }
 }
 
 #[cfg(test)]
