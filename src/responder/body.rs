@@ -10,16 +10,7 @@ use super::{Answer, Format, Status, escape, html};
 use crate::cause::Cause;
 
 /// Writes the body of this format.
-#[inline(always)]
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
-    match format {
-        Format::Json => json(w, answer),
-        other => w.lend(|w| write_other(w, answer, other)),
-    }
-}
-
-#[inline(never)]
-fn write_other(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
     match format {
         Format::Json => json(w, answer),
         Format::JsonFlat => json_flat(w, answer),
@@ -31,7 +22,7 @@ fn write_other(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
 
 /// `{"error":{"code":502,"message":"Bad Gateway","details":{…}}}`; `details` is an object even when it is empty.
 #[inline(always)]
-fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
+pub(super) fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put_block(&OPENINGS[answer.status as usize]);
     let mut details = Members { w, first: true };
     details.cause(answer);

@@ -110,15 +110,44 @@ impl Answer<'_> {
     }
 
     /// Writes the complete response to the start of `buf` and answers its length. What stands behind it may change.
-    #[inline(always)]
+    #[inline]
     pub fn write(&self, buf: &mut [u8]) -> Result<usize, Needed> {
+        self.write_usual(buf).map_or_else(|| self.write_any(buf), Ok)
+    }
+
+    /// [`Answer::write`] for the default JSON, nothing but an error type in Proxy-Status, and a generous buffer.
+    /// `None`: it is not that, and `buf` is as it was.
+    ///
+    /// It is inlined whole and gives the answer to nobody else, so that the answer need not exist in memory.
+    #[inline(always)]
+    pub(crate) fn write_usual(&self, buf: &mut [u8]) -> Option<usize> {
+        let json = match self.format {
+            None => !self.flat && negotiate::is_usual(self.accept),
+            Some(format) => format == Format::Json,
+        };
+        let plain_member = self.received_status == 0
+            && self.label.bytes().is_empty()
+            && self.next_hop.bytes().is_empty()
+            && self.details.bytes().is_empty();
+        if !json || !plain_member || buf.len() < self.bound(Format::Json) {
+            return None;
+        }
+        let mut w = Writer::new(buf);
+        self.compose(&mut w, Format::Json, |w| body::json(w, self));
+        Some(w.len())
+    }
+
+    /// [`Answer::write`] for all others.
+    #[inline(never)]
+    pub(crate) fn write_any(&self, buf: &mut [u8]) -> Result<usize, Needed> {
         let format = self.chosen();
+        let compose = |w: &mut Writer<'_>| self.compose(w, format, |w| body::write(w, self, format));
         if buf.len() < self.bound(format) {
-            return by_way_of_scratch(buf, |w| self.compose(w, format)).map(|(len, ())| len);
+            return by_way_of_scratch(buf, compose).map(|(len, ())| len);
         }
         let cap = buf.len();
         let mut w = Writer::new(buf);
-        self.compose(&mut w, format);
+        compose(&mut w);
         debug_assert!(w.len() <= cap, "bound() is too low");
         if w.len() <= cap { Ok(w.len()) } else { Err(Needed(w.len())) }
     }
@@ -167,7 +196,7 @@ impl Answer<'_> {
     }
 
     #[inline(always)]
-    fn compose(&self, w: &mut Writer<'_>, format: Format) {
+    fn compose(&self, w: &mut Writer<'_>, format: Format, body: impl FnOnce(&mut Writer<'_>)) {
         w.put_block(&LINES[self.status as usize]);
         if let Some(date) = self.date {
             w.put_block(&date.line());
@@ -194,7 +223,7 @@ impl Answer<'_> {
         w.put_block(if format.usual_digits() == 3 { &LENGTH_OF_3 } else { &LENGTH_OF_4 });
         let mut start = w.len();
         let gap = start - HEAD_END.len() - format.usual_digits();
-        body::write(w, self, format);
+        body(w);
         let length = (w.len() - start) as u32;
         if format.usual_digits() == 3 && (100..1000).contains(&length) {
             w.patch_three_digits(gap, length);

@@ -117,7 +117,9 @@ impl<'a> Writer<'a> {
     #[inline(always)]
     pub(super) fn patch_three_digits(&mut self, at: usize, n: u32) {
         if let Some(room) = self.buf.get_mut(at..at + 3) {
-            room.copy_from_slice(&[b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8]);
+            let tens = n / 10;
+            let hundreds = tens / 10;
+            room.copy_from_slice(&[hundreds, tens - 10 * hundreds, n - 10 * tens].map(|digit| b'0' + digit as u8));
         }
     }
 }
