@@ -159,8 +159,9 @@ impl Cause {
 
     /// What follows from it.
     #[inline]
-    pub fn properties(self) -> &'static Properties {
-        PROPERTIES.get(self.0 as usize).unwrap_or(&PROPERTIES[Cause::INTERNAL_ERROR.0 as usize])
+    pub const fn properties(self) -> &'static Properties {
+        let known = if (self.0 as usize) < PROPERTIES.len() { self } else { Cause::INTERNAL_ERROR };
+        &PROPERTIES[known.0 as usize]
     }
 
     /// Its name in logs and metrics.

@@ -1,6 +1,8 @@
 //! `tidegate_answer_*`: the gateway's own error responses. Numbers become `crate::responder` types here, or errors.
 
-use super::{Error, Struct, TIDEGATE_ERR_BUFFER, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct};
+use super::{
+    Error, Struct, TIDEGATE_ERR_BUFFER, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, read_whole,
+};
 use super::{tidegate_status, write_struct};
 use crate::cause::Cause;
 use crate::responder::{ANSWER_MAX, Answer, Connection, Date, Format, Needed, Short, Status};
@@ -152,22 +154,59 @@ pub unsafe extern "C" fn tidegate_answer_write(
     needed: *mut usize,
 ) -> tidegate_status {
     guard(|| {
-        // SAFETY: the caller vouches for the struct and the strings in it.
-        let raw = unsafe { read_struct(answer) }?;
-        // SAFETY: as above.
-        let answer = unsafe { parse(&raw) }?;
-        // SAFETY: the caller vouches for the buffer.
-        let written = answer.write(unsafe { buffer(buf, cap) }?);
-        let (len, result) = match written {
-            Ok(len) => (len, Ok(())),
-            Err(Needed(len)) => (len, Err(Error::of(TIDEGATE_ERR_BUFFER))),
+        // SAFETY: the caller vouches for the struct, the strings in it and the buffer.
+        let Some(len) = (unsafe { write_usual(answer, buf, cap) }) else {
+            // SAFETY: as above.
+            return unsafe { write_any(answer, buf, cap, needed) };
         };
         if !needed.is_null() {
             // SAFETY: not NULL, and the caller vouches for it.
             unsafe { needed.write(len) };
         }
-        result
+        Ok(())
     })
+}
+
+/// The default answer, from a struct that is read where it lies. `None`: go the long way, which says what is wrong.
+///
+/// # Safety
+/// As [`tidegate_answer_write`].
+#[inline(always)]
+unsafe fn write_usual(answer: *const tidegate_answer, buf: *mut c_char, cap: usize) -> Option<usize> {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        let raw = read_whole(answer)?;
+        if raw.format > TIDEGATE_FORMAT_JSON {
+            return None;
+        }
+        parse(&raw).ok()?.write_usual(buffer(buf, cap).ok()?)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_answer_write`].
+#[inline(never)]
+unsafe fn write_any(
+    answer: *const tidegate_answer,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> Result<(), Error> {
+    // SAFETY: the caller vouches for the struct and the strings in it.
+    let raw = unsafe { read_struct(answer) }?;
+    // SAFETY: as above.
+    let answer = unsafe { parse(&raw) }?;
+    // SAFETY: the caller vouches for the buffer.
+    let written = answer.write_any(unsafe { buffer(buf, cap) }?);
+    let (len, result) = match written {
+        Ok(len) => (len, Ok(())),
+        Err(Needed(len)) => (len, Err(Error::of(TIDEGATE_ERR_BUFFER))),
+    };
+    if !needed.is_null() {
+        // SAFETY: not NULL, and the caller vouches for it.
+        unsafe { needed.write(len) };
+    }
+    result
 }
 
 /// Writes the parts of the same response, for a host that builds the head itself. TIDEGATE_ANSWER_MAX bytes are always

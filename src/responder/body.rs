@@ -3,21 +3,14 @@
 //! Members that are unset are absent. Fixed parts and sentences are copied as they are; foreign text goes through
 //! `escape`. Every body is valid UTF-8 and ends with a newline. Cost: two copies a member.
 
+use super::block::Block;
 use super::sentence::sentence;
 use super::writer::Writer;
 use super::{Answer, Format, Status, escape, html};
+use crate::cause::Cause;
 
 /// Writes the body of this format.
-#[inline(always)]
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
-    match format {
-        Format::Json => json(w, answer),
-        other => w.lend(|w| write_other(w, answer, other)),
-    }
-}
-
-#[inline(never)]
-fn write_other(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
     match format {
         Format::Json => json(w, answer),
         Format::JsonFlat => json_flat(w, answer),
@@ -29,19 +22,12 @@ fn write_other(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
 
 /// `{"error":{"code":502,"message":"Bad Gateway","details":{…}}}`; `details` is an object even when it is empty.
 #[inline(always)]
-fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    w.put(match answer.status {
-        Status::InternalServerError => {
-            b"{\"error\":{\"code\":500,\"message\":\"Internal Server Error\",\"details\":{".as_slice()
-        }
-        Status::BadGateway => b"{\"error\":{\"code\":502,\"message\":\"Bad Gateway\",\"details\":{",
-        Status::ServiceUnavailable => b"{\"error\":{\"code\":503,\"message\":\"Service Unavailable\",\"details\":{",
-        Status::GatewayTimeout => b"{\"error\":{\"code\":504,\"message\":\"Gateway Timeout\",\"details\":{",
-    });
+pub(super) fn json(w: &mut Writer<'_>, answer: &Answer<'_>) {
+    w.put_block(&OPENINGS[answer.status as usize]);
     let mut details = Members { w, first: true };
     details.cause(answer);
-    details.text(b"\"upstream\":\"", answer.upstream.bytes());
-    details.text(b"\"requestId\":\"", answer.request_id.bytes());
+    details.text(&UPSTREAM, answer.upstream.bytes());
+    details.text(&REQUEST_ID, answer.request_id.bytes());
     details.retry_after(answer);
     w.put(b"}}}\n");
 }
@@ -52,9 +38,9 @@ fn json_flat(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(answer.status.kind().as_bytes());
     w.put(b"\"");
     let mut members = Members { w, first: false };
-    members.text(b"\"upstreamService\":\"", answer.upstream.bytes());
-    members.text(b"\"message\":\"", sentence(answer.cause).as_bytes());
-    members.text(b"\"requestId\":\"", answer.request_id.bytes());
+    members.text(&UPSTREAM_SERVICE, answer.upstream.bytes());
+    members.text(&MESSAGE, sentence(answer.cause).as_bytes());
+    members.text(&REQUEST_ID, answer.request_id.bytes());
     members.retry_after(answer);
     w.put(b"}\n");
 }
@@ -64,18 +50,18 @@ fn problem(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(b"{\"type\":\"about:blank\",\"title\":\"");
     w.put(answer.status.reason().as_bytes());
     w.put(b"\",\"status\":");
-    w.put(answer.status.digits());
+    w.put(answer.status.code().as_bytes());
     let mut members = Members { w, first: false };
-    members.text(b"\"detail\":\"", sentence(answer.cause).as_bytes());
+    members.text(&DETAIL, sentence(answer.cause).as_bytes());
     members.cause(answer);
-    members.text(b"\"upstream\":\"", answer.upstream.bytes());
-    members.text(b"\"requestId\":\"", answer.request_id.bytes());
+    members.text(&UPSTREAM, answer.upstream.bytes());
+    members.text(&REQUEST_ID, answer.request_id.bytes());
     members.retry_after(answer);
     w.put(b"}\n");
 }
 
 fn text(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    w.put(answer.status.digits());
+    w.put(answer.status.code().as_bytes());
     w.put(b" ");
     w.put(answer.status.reason().as_bytes());
     w.put(b"\n\n");
@@ -113,24 +99,26 @@ pub(super) fn advice(w: &mut Writer<'_>, answer: &Answer<'_>) {
     }
 }
 
-/// The members of a JSON object; keys come with their quotes and colon, those of strings with the opening quote too.
+/// The members of a JSON object.
 struct Members<'w, 'b> {
     w: &'w mut Writer<'b>,
     first: bool,
 }
 
 impl Members<'_, '_> {
+    /// What stands before a value: a comma, the quoted name, a colon, and the opening quote if it is a string.
     #[inline(always)]
-    fn key(&mut self, key: &[u8]) {
-        if !self.first {
-            self.w.put(b",");
+    fn key<const N: usize>(&mut self, key: &Block<N>) {
+        if self.first {
+            self.w.put(key.text().get(1..).unwrap_or_default());
+        } else {
+            self.w.put_block(key);
         }
         self.first = false;
-        self.w.put(key);
     }
 
     #[inline(always)]
-    fn text(&mut self, key: &[u8], value: &[u8]) {
+    fn text<const N: usize>(&mut self, key: &Block<N>, value: &[u8]) {
         if !value.is_empty() {
             self.key(key);
             escape::json(self.w, value);
@@ -140,18 +128,50 @@ impl Members<'_, '_> {
 
     #[inline(always)]
     fn cause(&mut self, answer: &Answer<'_>) {
-        if answer.cause.number() != 0 {
-            self.key(b"\"cause\":\"");
-            self.w.put_short(answer.cause.name().as_bytes());
-            self.w.put(b"\"");
+        let Some(member) = CAUSES.get(answer.cause.number() as usize).filter(|m| m.len() > 0) else { return };
+        if !self.first {
+            self.w.put(b",");
         }
+        self.first = false;
+        self.w.put_block(member);
     }
 
     #[inline(always)]
     fn retry_after(&mut self, answer: &Answer<'_>) {
         if answer.retry_after_s > 0 {
-            self.key(b"\"retryAfter\":");
+            self.key(&RETRY_AFTER);
             self.w.put_number(answer.retry_after_s);
         }
     }
 }
+
+static UPSTREAM: Block<16> = Block::new(&[",\"upstream\":\""]);
+static UPSTREAM_SERVICE: Block<24> = Block::new(&[",\"upstreamService\":\""]);
+static REQUEST_ID: Block<16> = Block::new(&[",\"requestId\":\""]);
+static RETRY_AFTER: Block<16> = Block::new(&[",\"retryAfter\":"]);
+static MESSAGE: Block<16> = Block::new(&[",\"message\":\""]);
+static DETAIL: Block<16> = Block::new(&[",\"detail\":\""]);
+
+/// By status: what the default body starts with.
+static OPENINGS: [Block<80>; Status::ALL.len()] = {
+    let mut all = [Block::EMPTY; Status::ALL.len()];
+    let mut i = 0;
+    while i < all.len() {
+        let status = Status::ALL[i];
+        let parts = ["{\"error\":{\"code\":", status.code(), ",\"message\":\"", status.reason(), "\",\"details\":{"];
+        all[i] = Block::new(&parts);
+        i += 1;
+    }
+    all
+};
+
+/// By cause: the member that names it.
+static CAUSES: [Block<48>; Cause::ALL.len()] = {
+    let mut all = [Block::EMPTY; Cause::ALL.len()];
+    let mut i = 1;
+    while i < all.len() {
+        all[i] = Block::new(&["\"cause\":\"", Cause::ALL[i].properties().name, "\""]);
+        i += 1;
+    }
+    all
+};

@@ -1,6 +1,6 @@
 //! Foreign text (an upstream's name, a request's id) into JSON, HTML and plain text.
 //!
-//! Text that needs nothing is recognised sixteen bytes at a time and copied as it is. Anything else goes character by
+//! Text that needs nothing is copied as it is, and looked at on the way, sixteen bytes at a time. Anything else goes character by
 //! character; bytes that are not UTF-8 become U+FFFD, so a body is valid UTF-8 whatever came in. JSON keeps control
 //! characters as escapes (RFC 8259, section 7); HTML and plain text, which can't hold them, show U+FFFD.
 //! A byte never becomes more than [`LARGEST`] bytes. Cost: about one instruction a plain byte.
@@ -15,8 +15,8 @@ const REPLACEMENT: &str = "\u{fffd}";
 /// Into a JSON string, without its quotes.
 #[inline(always)]
 pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
-    if is_plain(text, *b"\"\\") {
-        return w.put_short(text);
+    if put_plain(w, text, *b"\"\\") {
+        return;
     }
     by_character(w, text, |w, c| match c {
         '"' => w.put(br#"\""#),
@@ -36,8 +36,8 @@ pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
 /// Into HTML, between tags or in a quoted attribute.
 #[inline]
 pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
-    if is_plain(text, *b"&<>\"'") {
-        return w.put_short(text);
+    if put_plain(w, text, *b"&<>\"'") {
+        return;
     }
     by_character(w, text, |w, c| match c {
         '&' => w.put(b"&amp;"),
@@ -53,8 +53,8 @@ pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
 /// Into a line of plain text: it stays one line, and a terminal is told nothing.
 #[inline]
 pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
-    if is_plain(text, []) {
-        return w.put_short(text);
+    if put_plain(w, text, []) {
+        return;
     }
     by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
 }
@@ -81,32 +81,70 @@ fn put_char(w: &mut Writer<'_>, c: char) {
     w.put(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Whether all of `text` is printable ASCII with none of `special`.
+/// Writes `text` if all of it is printable ASCII with none of `special`. Else what it wrote is to be overwritten.
+#[inline(always)]
+fn put_plain<const S: usize>(w: &mut Writer<'_>, text: &[u8], special: [u8; S]) -> bool {
+    let Some(room) = w.room(text.len()) else { return false };
+    let plain = copy_if_plain(room, text, special);
+    if plain {
+        w.skip(text.len());
+    }
+    plain
+}
+
+/// Copies between slices of one length, and tells whether all was plain.
 ///
 /// Blocks of a fixed size without an early exit become vector instructions. The last block overlaps the one before it,
 /// so that no remainder is left to go through byte by byte.
 #[inline(always)]
-fn is_plain<const N: usize>(text: &[u8], special: [u8; N]) -> bool {
-    if let Some(tail) = text.last_chunk::<16>() {
-        let mut odd = is_odd(tail, special);
-        for block in text.chunks_exact(16) {
-            odd |= block.first_chunk::<16>().map_or(1, |block| is_odd(block, special));
+fn copy_if_plain<const S: usize>(to: &mut [u8], from: &[u8], special: [u8; S]) -> bool {
+    if let (Some(first), Some(last)) = (from.first_chunk::<16>(), from.last_chunk::<16>()) {
+        let mut odd = [0; 16];
+        look_at(first, special, &mut odd);
+        look_at(last, special, &mut odd);
+        if from.len() > 32 {
+            for (to, from) in to.chunks_exact_mut(16).zip(from.chunks_exact(16)) {
+                let block = from.first_chunk().unwrap_or(first);
+                look_at(block, special, &mut odd);
+                to.copy_from_slice(block);
+            }
         }
-        odd == 0
-    } else if let (Some(start), Some(tail)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        is_odd(start, special) | is_odd(tail, special) == 0
+        put_ends(to, first, last);
+        u128::from_ne_bytes(odd) == 0
+    } else if let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>()) {
+        let mut odd = [0; 8];
+        look_at(first, special, &mut odd);
+        look_at(last, special, &mut odd);
+        put_ends(to, first, last);
+        u64::from_ne_bytes(odd) == 0
     } else {
-        text.iter().fold(0, |odd, &b| odd | is_odd(&[b], special)) == 0
+        let mut odd = [0];
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+            look_at(&[*from], special, &mut odd);
+        }
+        odd == [0]
     }
 }
 
-/// 0 if each byte of a block is printable ASCII and none is special.
+/// Copies what is one to two blocks long: the blocks may overlap.
 #[inline(always)]
-fn is_odd<const N: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8; N]) -> u8 {
-    block.iter().fold(0, |odd, &b| {
-        let class = u8::from(!(b' '..=b'~').contains(&b));
-        special.iter().fold(odd | class, |odd, &s| odd | u8::from(b == s))
-    })
+fn put_ends<const BLOCK: usize>(to: &mut [u8], first: &[u8; BLOCK], last: &[u8; BLOCK]) {
+    if let Some(start) = to.first_chunk_mut() {
+        *start = *first;
+    }
+    if let Some(end) = to.last_chunk_mut() {
+        *end = *last;
+    }
+}
+
+/// Marks the bytes of a block that are not printable ASCII, or special.
+#[inline(always)]
+fn look_at<const S: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8; S], odd: &mut [u8; BLOCK]) {
+    for (odd, &b) in odd.iter_mut().zip(block) {
+        let unprintable = b.wrapping_sub(b' ').saturating_sub(b'~' - b' ');
+        *odd |= special.iter().fold(unprintable, |odd, &s| odd | if b == s { 0xff } else { 0 });
+    }
 }
 
 #[cfg(test)]
@@ -125,13 +163,15 @@ mod tests {
     #[test]
     fn every_byte_at_every_place_is_seen() {
         fn check<const N: usize>(special: [u8; N]) {
-            for len in 1..36 {
+            for len in 1..52 {
                 for at in 0..len {
                     for b in 0..=255u8 {
                         let mut text = vec![b'a'; len];
                         text[at] = b;
                         let slow = (0x20..0x7f).contains(&b) && !special.contains(&b);
-                        assert_eq!(is_plain(&text, special), slow, "{b} at {at} of {len}");
+                        let mut copy = vec![0; len];
+                        assert_eq!(copy_if_plain(&mut copy, &text, special), slow, "{b} at {at} of {len}");
+                        assert!(copy == text || !slow, "{b} at {at} of {len}");
                     }
                 }
             }

@@ -11,7 +11,7 @@ use super::{Answer, escape};
 
 /// Writes the page.
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    let (digits, reason) = (answer.status.digits(), answer.status.reason().as_bytes());
+    let (digits, reason) = (answer.status.code().as_bytes(), answer.status.reason().as_bytes());
     w.put(BEFORE_TITLE);
     w.put(digits);
     w.put(b" ");

@@ -11,6 +11,7 @@
 //! not be goes through a scratch buffer on the stack. Reference: RFC 9110 (sections 10.2.3, 12.5.1, 15.6), RFC 9111 section 5.2, RFC 9209,
 //! RFC 9457.
 
+mod block;
 mod body;
 mod date;
 mod escape;
@@ -23,8 +24,9 @@ mod writer;
 pub use date::Date;
 
 use crate::cause::Cause;
+use block::Block;
 use std::ops::Range;
-use writer::{Writer, digits};
+use writer::{SLACK, Writer, digits};
 
 /// cbindgen:ignore
 /// A buffer of this size holds every answer.
@@ -108,15 +110,44 @@ impl Answer<'_> {
     }
 
     /// Writes the complete response to the start of `buf` and answers its length. What stands behind it may change.
-    #[inline(always)]
+    #[inline]
     pub fn write(&self, buf: &mut [u8]) -> Result<usize, Needed> {
+        self.write_usual(buf).map_or_else(|| self.write_any(buf), Ok)
+    }
+
+    /// [`Answer::write`] for the default JSON, nothing but an error type in Proxy-Status, and a generous buffer.
+    /// `None`: it is not that, and `buf` is as it was.
+    ///
+    /// It is inlined whole and gives the answer to nobody else, so that the answer need not exist in memory.
+    #[inline(always)]
+    pub(crate) fn write_usual(&self, buf: &mut [u8]) -> Option<usize> {
+        let json = match self.format {
+            None => !self.flat && negotiate::is_usual(self.accept),
+            Some(format) => format == Format::Json,
+        };
+        let plain_member = self.received_status == 0
+            && self.label.bytes().is_empty()
+            && self.next_hop.bytes().is_empty()
+            && self.details.bytes().is_empty();
+        if !json || !plain_member || buf.len() < self.bound(Format::Json) {
+            return None;
+        }
+        let mut w = Writer::new(buf);
+        self.compose(&mut w, Format::Json, |w| body::json(w, self));
+        Some(w.len())
+    }
+
+    /// [`Answer::write`] for all others.
+    #[inline(never)]
+    pub(crate) fn write_any(&self, buf: &mut [u8]) -> Result<usize, Needed> {
         let format = self.chosen();
+        let compose = |w: &mut Writer<'_>| self.compose(w, format, |w| body::write(w, self, format));
         if buf.len() < self.bound(format) {
-            return by_way_of_scratch(buf, |w| self.compose(w, format)).map(|(len, ())| len);
+            return by_way_of_scratch(buf, compose).map(|(len, ())| len);
         }
         let cap = buf.len();
         let mut w = Writer::new(buf);
-        self.compose(&mut w, format);
+        compose(&mut w);
         debug_assert!(w.len() <= cap, "bound() is too low");
         if w.len() <= cap { Ok(w.len()) } else { Err(Needed(w.len())) }
     }
@@ -147,9 +178,10 @@ impl Answer<'_> {
         })
     }
 
-    /// A size that this answer never exceeds; at most [`ANSWER_MAX`].
+    /// A size that this answer never exceeds, with what the writer needs behind it; at most [`ANSWER_MAX`].
     fn bound(&self, format: Format) -> usize {
-        HEAD_FIXED
+        SLACK
+            + HEAD_FIXED
             + if format == Format::Html { HTML_FIXED } else { BODY_FIXED }
             + 2 * (self.label.0.len() + self.next_hop.0.len() + self.details.0.len())
             + escape::LARGEST * (self.upstream.0.len() + self.request_id.0.len())
@@ -164,52 +196,55 @@ impl Answer<'_> {
     }
 
     #[inline(always)]
-    fn compose(&self, w: &mut Writer<'_>, format: Format) {
-        w.put(self.status.line());
+    fn compose(&self, w: &mut Writer<'_>, format: Format, body: impl FnOnce(&mut Writer<'_>)) {
+        w.put_block(&LINES[self.status as usize]);
         if let Some(date) = self.date {
-            w.put(b"Date: ");
-            w.put_array(|room| date.imf_fixdate(room));
-            w.put(b"\r\n");
+            w.put_block(&date.line());
         }
-        w.put(format.fields());
-        if self.format.is_none() {
-            w.put(b"Vary: Accept\r\n");
-        }
+        let [without, with] = &FIELDS[format as usize][usize::from(self.format.is_none())];
         if self.proxy_status {
-            w.put(b"Proxy-Status: ");
+            w.put_block(with);
             proxy_status::write(w, self);
-            w.put(b"\r\n");
+        } else {
+            w.put_block(without);
         }
         if self.retry_after_s > 0 {
-            w.put(b"Retry-After: ");
+            w.put_block(&RETRY_AFTER);
             w.put_number(self.retry_after_s);
-            w.put(b"\r\n");
         }
         match self.connection {
             Connection::Unsaid => {}
-            Connection::Close => w.put(b"Connection: close\r\n"),
-            Connection::KeepAlive => w.put(b"Connection: keep-alive\r\n"),
+            Connection::Close => w.put_block(&CLOSE),
+            Connection::KeepAlive => w.put_block(&KEEP_ALIVE),
         }
-        w.put(b"Content-Length: ");
 
         // The length is known once the body is written. The gap left for it nearly always has the right number of
-        // digits; where it has not, the body moves.
-        let gap = w.len();
-        let mut start = gap + format.usual_digits() + HEAD_END.len();
-        w.skip(start - gap);
-        body::write(w, self, format);
+        // digits; where it has not, the rest moves.
+        w.put_block(if format.usual_digits() == 3 { &LENGTH_OF_3 } else { &LENGTH_OF_4 });
+        let mut start = w.len();
+        let gap = start - HEAD_END.len() - format.usual_digits();
+        body(w);
         let length = (w.len() - start) as u32;
-        if digits(length) != format.usual_digits() {
-            let right = gap + digits(length) + HEAD_END.len();
-            w.lend(|w| w.shift(start, right));
-            start = right;
+        if format.usual_digits() == 3 && (100..1000).contains(&length) {
+            w.patch_three_digits(gap, length);
+        } else {
+            start = w.lend(|w| fill_in(w, gap, start, length));
         }
-        w.patch_number(gap, length);
-        w.patch(start - HEAD_END.len(), HEAD_END);
         if self.head {
             w.truncate(start);
         }
     }
+}
+
+/// Writes the length of the body, which begins at `start`, into its gap, and answers where the body begins then.
+#[inline(never)]
+fn fill_in(w: &mut Writer<'_>, gap: usize, start: usize, length: u32) -> usize {
+    let right = gap + digits(length) + HEAD_END.len();
+    if right != start {
+        w.shift(start - HEAD_END.len(), right - HEAD_END.len());
+    }
+    w.patch_number(gap, length);
+    right
 }
 
 /// Runs `compose` where there is room for any answer, and copies the result to `buf` if it fits.
@@ -243,6 +278,9 @@ pub enum Status {
 }
 
 impl Status {
+    const ALL: [Status; 4] =
+        [Status::InternalServerError, Status::BadGateway, Status::ServiceUnavailable, Status::GatewayTimeout];
+
     /// By its code.
     pub fn from_code(code: u32) -> Option<Status> {
         Some(match code {
@@ -267,22 +305,12 @@ impl Status {
 
     /// The code as text.
     #[inline]
-    fn digits(self) -> &'static [u8; 3] {
+    const fn code(self) -> &'static str {
         match self {
-            Status::InternalServerError => b"500",
-            Status::BadGateway => b"502",
-            Status::ServiceUnavailable => b"503",
-            Status::GatewayTimeout => b"504",
-        }
-    }
-
-    #[inline]
-    fn line(self) -> &'static [u8] {
-        match self {
-            Status::InternalServerError => b"HTTP/1.1 500 Internal Server Error\r\n",
-            Status::BadGateway => b"HTTP/1.1 502 Bad Gateway\r\n",
-            Status::ServiceUnavailable => b"HTTP/1.1 503 Service Unavailable\r\n",
-            Status::GatewayTimeout => b"HTTP/1.1 504 Gateway Timeout\r\n",
+            Status::InternalServerError => "500",
+            Status::BadGateway => "502",
+            Status::ServiceUnavailable => "503",
+            Status::GatewayTimeout => "504",
         }
     }
 
@@ -320,6 +348,8 @@ pub enum Format {
 }
 
 impl Format {
+    const ALL: [Format; 5] = [Format::Json, Format::JsonFlat, Format::Problem, Format::Html, Format::Text];
+
     /// The value of Content-Type.
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -327,17 +357,6 @@ impl Format {
             Format::Problem => "application/problem+json",
             Format::Html => "text/html; charset=utf-8",
             Format::Text => "text/plain; charset=utf-8",
-        }
-    }
-
-    /// The field lines that every answer of this format carries.
-    #[inline]
-    fn fields(self) -> &'static [u8] {
-        match self {
-            Format::Json | Format::JsonFlat => b"Content-Type: application/json\r\nCache-Control: no-store\r\n",
-            Format::Problem => b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n",
-            Format::Html => b"Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n",
-            Format::Text => b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
         }
     }
 
@@ -376,7 +395,44 @@ impl<'a, const MAX: usize> Short<'a, MAX> {
     }
 }
 
-const HEAD_END: &[u8] = b"\r\n\r\n";
+// The head, in blocks that begin with the end of the line before them.
+
+/// By status.
+static LINES: [Block<40>; Status::ALL.len()] = {
+    let mut all = [Block::EMPTY; Status::ALL.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = Block::new(&["HTTP/1.1 ", Status::ALL[i].code(), " ", Status::ALL[i].reason()]);
+        i += 1;
+    }
+    all
+};
+
+/// By format, by whether it was negotiated, and by whether a Proxy-Status follows.
+static FIELDS: [[[Block<96>; 2]; 2]; Format::ALL.len()] = {
+    let mut all = [[[Block::EMPTY; 2]; 2]; Format::ALL.len()];
+    let mut i = 0;
+    while i < 4 * all.len() {
+        let (format, negotiated, proxy_status) = (i / 4, i / 2 % 2, i % 2);
+        all[format][negotiated][proxy_status] = Block::new(&[
+            "\r\nContent-Type: ",
+            Format::ALL[format].content_type(),
+            "\r\nCache-Control: no-store",
+            if negotiated == 1 { "\r\nVary: Accept" } else { "" },
+            if proxy_status == 1 { "\r\nProxy-Status: " } else { "" },
+        ]);
+        i += 1;
+    }
+    all
+};
+
+static RETRY_AFTER: Block<16> = Block::new(&["\r\nRetry-After: "]);
+static CLOSE: Block<24> = Block::new(&["\r\nConnection: close"]);
+static KEEP_ALIVE: Block<24> = Block::new(&["\r\nConnection: keep-alive"]);
+static LENGTH_OF_3: Block<32> = Block::new(&["\r\nContent-Length: 000", HEAD_END]);
+static LENGTH_OF_4: Block<32> = Block::new(&["\r\nContent-Length: 0000", HEAD_END]);
+
+const HEAD_END: &str = "\r\n\r\n";
 
 /// What the head takes beside foreign text, generously: the tests hold the worst cases against it.
 const HEAD_FIXED: usize = 448;
@@ -386,7 +442,7 @@ const BODY_FIXED: usize = 384;
 const HTML_FIXED: usize = 2560;
 
 const _: () = assert!(
-    HEAD_FIXED + HTML_FIXED + 2 * (64 + 255 + 255) + escape::LARGEST * (255 + 255) <= ANSWER_MAX,
+    SLACK + HEAD_FIXED + HTML_FIXED + 2 * (64 + 255 + 255) + escape::LARGEST * (255 + 255) <= ANSWER_MAX,
     "ANSWER_MAX must hold the largest answer"
 );
 

@@ -21,10 +21,13 @@ const PREFERENCE: [(Format, &[u8], &[u8]); 4] = [
 /// Answers an Accept field's value; several field lines are joined by commas.
 #[inline]
 pub(super) fn negotiate(accept: &[u8]) -> Format {
-    if accept.is_empty() || accept == b"*/*" {
-        return Format::Json;
-    }
-    choose(accept)
+    if is_usual(accept) { Format::Json } else { choose(accept) }
+}
+
+/// Whether JSON is the answer at first sight.
+#[inline(always)]
+pub(super) fn is_usual(accept: &[u8]) -> bool {
+    matches!(accept, b"" | b"*/*" | b"application/json")
 }
 
 #[inline(never)]

@@ -6,20 +6,21 @@
 //! become `?`, so nothing in a name can end the field line.
 
 use super::Answer;
+use super::block::Block;
 use super::writer::Writer;
+use crate::cause::Cause;
 
 /// Writes the member.
 #[inline(always)]
 pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    match answer.label.bytes() {
-        b"" => w.put(DEFAULT_LABEL),
-        label if is_token(label) => w.put(label),
-        label => w.lend(|w| string(w, label)),
-    }
-    let error = answer.cause.properties().proxy_status;
-    if !error.is_empty() {
-        w.put(b";error=");
-        w.put_short(error.as_bytes());
+    let usual = USUAL.get(answer.cause.number() as usize).unwrap_or(&USUAL[0]);
+    if answer.label.bytes().is_empty() {
+        w.put_block(usual);
+    } else {
+        w.lend(|w| {
+            label(w, answer.label.bytes());
+            w.put(usual.text().strip_prefix(LABEL.as_bytes()).unwrap_or_default());
+        });
     }
     if answer.received_status != 0 {
         w.put(b";received-status=");
@@ -33,6 +34,11 @@ pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>) {
         w.put(b";details=");
         w.lend(|w| string(w, answer.details.bytes()));
     }
+}
+
+#[inline(never)]
+fn label(w: &mut Writer<'_>, label: &[u8]) {
+    if is_token(label) { w.put(label) } else { string(w, label) }
 }
 
 /// RFC 8941, section 3.3.3. A byte becomes at most two.
@@ -57,13 +63,24 @@ fn is_token(text: &[u8]) -> bool {
         && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(b))
 }
 
-const DEFAULT_LABEL: &[u8] = b"tidegate";
+const LABEL: &str = "tidegate";
+
+/// By cause: what a member starts with where the label is our own.
+static USUAL: [Block<56>; Cause::ALL.len()] = {
+    let mut all = [Block::EMPTY; Cause::ALL.len()];
+    let mut i = 0;
+    while i < all.len() {
+        let error = Cause::ALL[i].properties().proxy_status;
+        all[i] = Block::new(&[LABEL, if error.is_empty() { "" } else { ";error=" }, error]);
+        i += 1;
+    }
+    all
+};
 
 #[cfg(test)]
 mod tests {
     use super::super::{Short, Status};
     use super::*;
-    use crate::cause::Cause;
     use proptest::prelude::*;
 
     fn member(answer: &Answer<'_>) -> String {

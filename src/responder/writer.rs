@@ -1,15 +1,22 @@
 //! Bytes into the caller's buffer: copies, decimal numbers, and nothing else.
 //!
 //! A [`Writer`] never writes outside its buffer. Past the end it only counts, so that the length of what would have
-//! been written is known exactly. Cost: one comparison a copy; no allocation.
+//! been written is known exactly. A [`Block`] is written whole, or not at all where the buffer ends before it does: a
+//! buffer needs [`SLACK`] bytes behind what is written to it. Cost: one comparison a copy; no allocation.
 //!
 //! The path of the default answer is inlined whole, so that the position stays in a register: through memory each copy
 //! would wait for the one before it to store its length. What is not inlined goes through [`Writer::lend`].
 
+use super::block::Block;
+
+/// No block is larger.
+pub(super) const SLACK: usize = 96;
+
 /// A cursor over the caller's buffer.
 pub(super) struct Writer<'a> {
     buf: &'a mut [u8],
-    len: usize,
+    /// Half a word, so that adding a block's size can't overflow and one comparison tells whether there is room.
+    len: u32,
 }
 
 impl<'a> Writer<'a> {
@@ -20,77 +27,78 @@ impl<'a> Writer<'a> {
     /// Bytes put so far, also those that found no room.
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     #[inline(always)]
     pub(super) fn put(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        if let Some(room) = self.buf.get_mut(self.len..end) {
+        if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
         }
-        self.len = end;
+        self.skip(bytes.len());
     }
 
-    /// [`Writer::put`] for short text of a length not known at compile time: in place instead of by a call.
     #[inline(always)]
-    pub(super) fn put_short(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        match self.buf.get_mut(self.len..end) {
-            Some(room) if bytes.len() <= 32 => copy_in_halves::<16>(room, bytes)
-                .or_else(|| copy_in_halves::<8>(room, bytes))
-                .or_else(|| copy_in_halves::<4>(room, bytes))
-                .unwrap_or_else(|| room.copy_from_slice(bytes)),
-            Some(room) => room.copy_from_slice(bytes),
-            None => {}
+    pub(super) fn put_block<const N: usize>(&mut self, block: &Block<N>) {
+        const { assert!(N <= SLACK) };
+        if let Some(room) = self.room(N) {
+            room.copy_from_slice(block.whole());
         }
-        self.len = end;
+        self.skip(block.len());
+    }
+
+    /// The next `count` bytes, if there are as many.
+    #[inline(always)]
+    pub(super) fn room(&mut self, count: usize) -> Option<&mut [u8]> {
+        let at = self.len();
+        self.buf.get_mut(at..at + count)
     }
 
     /// Runs `write` on a writer of its own at the same place. A writer that is never passed on by itself need not live
     /// in memory.
     #[inline(always)]
-    pub(super) fn lend(&mut self, write: impl FnOnce(&mut Writer<'_>)) {
+    pub(super) fn lend<T>(&mut self, write: impl FnOnce(&mut Writer<'_>) -> T) -> T {
         let mut other = Writer { buf: &mut *self.buf, len: self.len };
-        write(&mut other);
+        let value = write(&mut other);
         self.len = other.len;
+        value
     }
 
-    /// Leaves a gap of `count` bytes, to be filled by [`Writer::patch`].
+    /// Goes on behind the next `count` bytes, which the caller has filled in [`Writer::room`].
     #[inline(always)]
     pub(super) fn skip(&mut self, count: usize) {
-        self.len += count;
-    }
-
-    /// Overwrites what stands at `at`; the length stays.
-    #[inline(always)]
-    pub(super) fn patch(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(room) = self.buf.get_mut(at..at + bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
+        self.len += count as u32;
     }
 
     /// Moves everything from `from` on to `to`: the tail of a gap whose size was guessed wrong.
     #[cold]
     pub(super) fn shift(&mut self, from: usize, to: usize) {
-        let end = self.len;
+        let end = self.len();
         let moved = end - from + to;
         if end <= self.buf.len() && moved <= self.buf.len() {
             self.buf.copy_within(from..end, to);
         }
-        self.len = moved;
+        self.len = moved as u32;
     }
 
     /// Forgets what stands behind `len`.
     #[inline(always)]
     pub(super) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.len = self.len.min(len as u32);
     }
 
     #[inline(always)]
     pub(super) fn put_number(&mut self, n: u32) {
-        let at = self.len;
-        self.len += digits(n);
+        if n >= 10 {
+            return self.lend(|w| w.put_digits(n));
+        }
+        self.put(&[b'0' + n as u8]);
+    }
+
+    #[inline(never)]
+    fn put_digits(&mut self, n: u32) {
+        let at = self.len();
+        self.skip(digits(n));
         self.patch_number(at, n);
     }
 
@@ -105,14 +113,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Lets `fill` write `N` bytes where they belong: built elsewhere from small pieces and copied in one, they would
-    /// wait for the pieces' stores.
+    /// [`Writer::patch_number`] for a number of three digits.
     #[inline(always)]
-    pub(super) fn put_array<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8; N])) {
-        if let Some(room) = self.buf.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
-            fill(room);
+    pub(super) fn patch_three_digits(&mut self, at: usize, n: u32) {
+        if let Some(room) = self.buf.get_mut(at..at + 3) {
+            let tens = n / 10;
+            let hundreds = tens / 10;
+            room.copy_from_slice(&[hundreds, tens - 10 * hundreds, n - 10 * tens].map(|digit| b'0' + digit as u8));
         }
-        self.len += N;
     }
 }
 
@@ -120,17 +128,6 @@ impl<'a> Writer<'a> {
 #[inline(always)]
 pub(super) fn digits(n: u32) -> usize {
     n.checked_ilog10().map_or(1, |log| log as usize + 1)
-}
-
-/// Copies `HALF` to twice `HALF` bytes as two blocks that may overlap. `None` if they are fewer, or more.
-#[inline(always)]
-fn copy_in_halves<const HALF: usize>(to: &mut [u8], from: &[u8]) -> Option<()> {
-    if from.len() > 2 * HALF {
-        return None;
-    }
-    *to.first_chunk_mut::<HALF>()? = *from.first_chunk::<HALF>()?;
-    *to.last_chunk_mut::<HALF>()? = *from.last_chunk::<HALF>()?;
-    Some(())
 }
 
 #[cfg(test)]
@@ -149,20 +146,24 @@ mod tests {
     }
 
     #[test]
-    fn short_copies_are_copies() {
-        let text: Vec<u8> = (1..=40).collect();
-        for len in 0..=40 {
-            let mut buf = [0; 48];
-            let mut w = Writer::new(&mut buf);
-            w.put(b"x");
-            w.put_short(&text[..len]);
-            assert_eq!(w.len(), len + 1);
-            assert_eq!(buf[1..=len], text[..len]);
-            assert!(buf[len + 1..].iter().all(|&b| b == 0), "{len}");
-            let mut small = [0; 20];
-            Writer::new(&mut small[..len / 2]).put_short(&text[..len]);
-            assert_eq!(small, [0; 20]);
+    fn three_digits_are_patched_in() {
+        for n in 100..1000 {
+            let mut buf = *b"a...b";
+            Writer::new(&mut buf).patch_three_digits(1, n);
+            assert_eq!(buf, *format!("a{n}b").as_bytes());
         }
+    }
+
+    #[test]
+    fn a_block_is_written_whole_or_not_at_all() {
+        const BLOCK: Block<4> = Block::new(&["abc"]);
+        let mut buf = [b'.'; 8];
+        let mut w = Writer::new(&mut buf);
+        w.put_block(&BLOCK);
+        w.put_block(&BLOCK);
+        w.put_block(&BLOCK);
+        assert_eq!(w.len(), 9);
+        assert_eq!(&buf, b"abcabc\0.");
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
         w.put(b"ab");
         w.put(b"cde");
         w.put(b"");
-        w.patch(3, b"xy");
+        w.patch_number(3, 12);
         assert_eq!(w.len(), 5);
         assert_eq!(&buf, b"ab....");
     }
