@@ -2,7 +2,7 @@
 
 use super::{
     Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, bytes, guard, guard_value, init_struct,
-    read_struct, tidegate_status, write_struct,
+    is_whole, read_struct, tidegate_status, write_struct,
 };
 use crate::validator::{End, Method, Options, Reason, Validator, Verdict, WORD, next_field};
 use std::ffi::c_char;
@@ -264,7 +264,7 @@ unsafe fn parse_options<'a>(options: &tidegate_validator_options) -> Result<Opti
     })
 }
 
-#[inline]
+#[inline(always)]
 fn to_c(verdict: &Verdict) -> tidegate_verdict {
     tidegate_verdict {
         struct_size: size_of::<tidegate_verdict>(),
@@ -306,8 +306,25 @@ pub unsafe extern "C" fn tidegate_validator_feed(
         unsafe { check_verdict(verdict) }?;
         let seen = state.feed(input);
         // SAFETY: as above.
-        unsafe { write_struct(verdict, &to_c(&seen)) }
+        unsafe { write_verdict(verdict, &seen) }
     })
+}
+
+/// Writes what was seen. A verdict of this library's own size is stored field by field: copied in larger pieces, the
+/// fields would be loaded before their stores have ended.
+///
+/// # Safety
+/// `verdict` has passed [`check_verdict`] and points to `struct_size` writable bytes.
+#[inline(always)]
+unsafe fn write_verdict(verdict: *mut tidegate_verdict, seen: &Verdict) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_whole(verdict) {
+            verdict.write_unaligned(to_c(seen));
+            return Ok(());
+        }
+        write_struct(verdict, &to_c(seen))
+    }
 }
 
 /// # Safety
@@ -351,7 +368,7 @@ pub unsafe extern "C" fn tidegate_validator_finish(
         unsafe { check_verdict(verdict) }?;
         let seen = state.finish(end);
         // SAFETY: as above.
-        unsafe { write_struct(verdict, &to_c(&seen)) }
+        unsafe { write_verdict(verdict, &seen) }
     })
 }
 

@@ -8,7 +8,7 @@
 
 use super::bytes::trim;
 use super::head::MAX_NAME;
-use super::scan::{self, Block, WIDTH};
+use super::scan::{self, Block, Blocks, WIDTH};
 use super::value::Field;
 use super::{Method, State, Validator, bits};
 
@@ -88,8 +88,10 @@ impl Validator {
         let mut line = 0usize;
         let mut colon = from;
         let mut field = Field::Other;
+        let mut short = [0; WIDTH];
+        let blocks = Blocks::of(input, &mut short);
         'blocks: for base in (0..input.len()).step_by(WIDTH) {
-            let known = scan::known(input, base, &block);
+            let known = blocks.known(base, &block);
             // What lies before the line being read is done with: at most the LF of the line before.
             let mut pos = line.saturating_sub(base);
             let mut control = known.control & u64::MAX << pos;

@@ -35,8 +35,7 @@ pub(super) fn lines(validator: &mut Validator, input: &[u8], from: usize) -> usi
         // SAFETY: the processor has AVX2 and BMI1.
         unsafe { x86::lines_avx2(validator, input, from) }
     } else {
-        // SAFETY: SSE2 is part of every x86-64.
-        validator.walk(input, from, |bytes| unsafe { x86::block_sse2(bytes) })
+        x86::lines_sse2(validator, input, from)
     }
     #[cfg(not(target_arch = "x86_64"))]
     validator.walk(input, from, block_scalar)
@@ -61,8 +60,10 @@ pub(super) fn text_run(input: &[u8]) -> usize {
 
 #[inline(always)]
 fn text_run_by(input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
+    let mut short = [0; WIDTH];
+    let blocks = Blocks::of(input, &mut short);
     for base in (0..input.len()).step_by(WIDTH) {
-        let control = known(input, base, &block).control;
+        let control = blocks.known(base, &block).control;
         if control != 0 {
             return base + control.trailing_zeros() as usize;
         }
@@ -70,18 +71,37 @@ fn text_run_by(input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
     input.len()
 }
 
-/// Classifies the 64 bytes at `base`, which lies in the input. The last ones are read together with those before, so
-/// that the load ends with the input.
-#[inline(always)]
-pub(super) fn known(input: &[u8], base: usize, block: &impl Fn(&[u8; WIDTH]) -> Block) -> Block {
-    let rest = input.get(base..).unwrap_or_default();
-    if let Some(bytes) = rest.first_chunk() {
-        return block(bytes);
+/// Input to be classified, with at least one block to load from.
+pub(super) struct Blocks<'a> {
+    /// The input, or a padded copy of one that is shorter than a block.
+    bytes: &'a [u8],
+    /// Where the last block starts: it ends with the input and overlaps the one before. No branch tells it from others.
+    last: usize,
+}
+
+impl<'a> Blocks<'a> {
+    #[inline(always)]
+    pub(super) fn of(input: &'a [u8], short: &'a mut [u8; WIDTH]) -> Blocks<'a> {
+        let bytes = if input.len() < WIDTH {
+            *short = padded(input);
+            &short[..]
+        } else {
+            input
+        };
+        Blocks { bytes, last: bytes.len().saturating_sub(WIDTH) }
     }
-    let Some(bytes) = input.last_chunk() else { return block(&padded(rest)) };
-    let known = block(bytes);
-    let shift = (WIDTH - rest.len()) % WIDTH;
-    Block { control: known.control >> shift, not_token: known.not_token >> shift }
+
+    /// What is known of the 64 bytes at `base`, which lies in the input.
+    #[inline(always)]
+    pub(super) fn known(&self, base: usize, block: &impl Fn(&[u8; WIDTH]) -> Block) -> Block {
+        let start = base.min(self.last);
+        let Some(bytes) = self.bytes.get(start..start + WIDTH).and_then(<[u8]>::first_chunk) else {
+            return Block { control: u64::MAX, not_token: u64::MAX };
+        };
+        let known = block(bytes);
+        let shift = (base - start) % WIDTH;
+        Block { control: known.control >> shift, not_token: known.not_token >> shift }
+    }
 }
 
 /// Fewer than 64 bytes, and token characters behind them.
@@ -110,31 +130,47 @@ mod x86 {
     use super::{Block, Validator, WIDTH};
     use std::arch::x86_64::*;
 
-    /// For each low half of a byte: bit h is set if the byte with the high half h is a token character.
-    const TOKENS_BY_LOW: [i8; 16] = {
-        let mut table = [0u8; 16];
-        let mut b = 0x20usize;
-        while b < 0x80 {
-            let c = b as u8;
-            let separator = matches!(
-                c,
-                b' ' | b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}' | 0x7f
-            );
-            if !separator {
-                table[b & 15] |= 1 << (b >> 4);
+    /// Kinds of a byte, told by the kinds that both halves of it allow. For tokens these are rows of the ASCII table;
+    /// row 6 has no bit of its own, since rows 3 and 4 together have all its columns.
+    const TOKEN: u8 = 31;
+    const ROW_BITS: [u8; 8] = [CONTROL_0, CONTROL_1, 1, 2, 4, 8, 2 | 4, 16 | DELETE];
+    /// Row 0 without HTAB, row 1, and DEL.
+    const CONTROL_0: u8 = 32;
+    const CONTROL_1: u8 = 64;
+    const DELETE: u8 = 128;
+
+    const BY_LOW: [i8; 16] = {
+        let mut table = [0i8; 16];
+        let mut low = 0;
+        while low < 16 {
+            let mut kinds = CONTROL_1;
+            kinds |= if low as u8 != b'\t' { CONTROL_0 } else { 0 };
+            kinds |= if low == 0x0f { DELETE } else { 0 };
+            let mut row = 2;
+            while row < 8 {
+                if row != 6 && is_token_const((row << 4 | low) as u8) {
+                    kinds |= ROW_BITS[row] & TOKEN;
+                }
+                row += 1;
             }
-            b += 1;
+            table[low] = kinds as i8;
+            low += 1;
         }
-        let mut signed = [0i8; 16];
-        let mut i = 0;
-        while i < 16 {
-            signed[i] = table[i] as i8;
-            i += 1;
-        }
-        signed
+        table
     };
-    /// For each high half h: bit h, and nothing above ASCII.
-    const BIT_BY_HIGH: [i8; 16] = [1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0];
+    const BY_HIGH: [i8; 16] = {
+        let mut table = [0i8; 16];
+        let mut row = 0;
+        while row < 8 {
+            table[row] = ROW_BITS[row] as i8;
+            row += 1;
+        }
+        table
+    };
+
+    const fn is_token_const(b: u8) -> bool {
+        !matches!(b, b' ' | b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}' | 0x7f)
+    }
 
     /// Whether the AVX2 forms may run. BMI1 takes bits off a word in one instruction; who has AVX2 has it.
     #[inline]
@@ -145,6 +181,12 @@ mod x86 {
     #[target_feature(enable = "avx2,bmi1")]
     pub(super) fn lines_avx2(validator: &mut Validator, input: &[u8], from: usize) -> usize {
         validator.walk(input, from, |bytes| block_avx2(bytes))
+    }
+
+    #[inline(never)]
+    pub(super) fn lines_sse2(validator: &mut Validator, input: &[u8], from: usize) -> usize {
+        // SAFETY: SSE2 is part of every x86-64.
+        validator.walk(input, from, |bytes| unsafe { block_sse2(bytes) })
     }
 
     #[target_feature(enable = "avx2,bmi1")]
@@ -170,16 +212,15 @@ mod x86 {
     fn half_avx2(v: __m256i) -> (u32, u32) {
         // SAFETY: 16 readable bytes each.
         let (by_low, by_high) =
-            unsafe { (_mm_loadu_si128(TOKENS_BY_LOW.as_ptr().cast()), _mm_loadu_si128(BIT_BY_HIGH.as_ptr().cast())) };
-        let half = _mm256_set1_epi8(0x0f);
-        let low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(by_low), _mm256_and_si256(v, half));
-        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(v), half);
-        let high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(by_high), high);
-        let not_token = _mm256_cmpeq_epi8(_mm256_and_si256(low, high), _mm256_setzero_si256());
-        let below_space = _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(0x1f)), v);
-        let tab = _mm256_cmpeq_epi8(v, _mm256_set1_epi8(b'\t' as i8));
-        let del = _mm256_cmpeq_epi8(v, _mm256_set1_epi8(0x7f));
-        let control = _mm256_or_si256(_mm256_andnot_si256(tab, below_space), del);
+            unsafe { (_mm_loadu_si128(BY_LOW.as_ptr().cast()), _mm_loadu_si128(BY_HIGH.as_ptr().cast())) };
+        // The shuffle looks at the low half only, and yields 0 above ASCII: neither control nor token.
+        let low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(by_low), v);
+        let high = _mm256_and_si256(_mm256_srli_epi16::<4>(v), _mm256_set1_epi8(0x0f));
+        let kind = _mm256_and_si256(low, _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(by_high), high));
+        // 0 for neither, 1 to 31 for a token, more for a control. Saturating sums lift the wanted ones to bit 7.
+        let control = _mm256_adds_epu8(kind, _mm256_set1_epi8((0x7f - TOKEN) as i8));
+        let not_token =
+            _mm256_adds_epu8(_mm256_sub_epi8(kind, _mm256_set1_epi8(1)), _mm256_set1_epi8((0x80 - TOKEN) as i8));
         (_mm256_movemask_epi8(control) as u32, _mm256_movemask_epi8(not_token) as u32)
     }
 
@@ -218,16 +259,18 @@ mod tests {
 
     /// Each form at each block, against the table; and the run of text.
     fn agrees(input: &[u8]) {
+        let mut short = [0; WIDTH];
+        let blocks = Blocks::of(input, &mut short);
         for (i, part) in input.chunks(WIDTH).enumerate() {
             let (base, expected) = (i * WIDTH, block_scalar(&padded(part)));
-            assert_eq!(known(input, base, &block_scalar), expected);
+            assert_eq!(blocks.known(base, &block_scalar), expected);
             #[cfg(target_arch = "x86_64")]
             {
                 // SAFETY: SSE2 is part of every x86-64.
-                assert_eq!(known(input, base, &|bytes| unsafe { x86::block_sse2(bytes) }), expected);
+                assert_eq!(blocks.known(base, &|bytes| unsafe { x86::block_sse2(bytes) }), expected);
                 if x86::is_wide() {
                     // SAFETY: the processor has AVX2.
-                    assert_eq!(known(input, base, &|bytes| unsafe { x86::block_avx2(bytes) }), expected);
+                    assert_eq!(blocks.known(base, &|bytes| unsafe { x86::block_avx2(bytes) }), expected);
                 }
             }
         }
