@@ -190,16 +190,21 @@ pub unsafe extern "C" fn tidegate_validator_start(
         if validator.is_null() {
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
-        let state = if options.is_null() {
-            Validator::new(&Options::default())
-        } else {
-            // SAFETY: not NULL, and the caller vouches for the struct.
-            let options = unsafe { read_struct(options) }?;
-            // SAFETY: the caller vouches for the offer and its length.
-            Validator::new(&unsafe { parse_options(&options) }?)
-        };
-        // SAFETY: not NULL, and the caller vouches for the memory, whose type is as large and as aligned as a Started.
-        unsafe { validator.cast::<Started>().write(Started { mark: MARK, state }) };
+        let validator = validator.cast::<Started>();
+        if options.is_null() {
+            // SAFETY: not NULL, and the caller vouches for the memory, whose type is as large and as aligned.
+            unsafe { validator.write(START) };
+            return Ok(());
+        }
+        // SAFETY: not NULL, and the caller vouches for the struct.
+        let options = unsafe { read_struct(options) }?;
+        // SAFETY: the caller vouches for the offer and its length.
+        let options = unsafe { parse_options(&options) }?;
+        // SAFETY: as above; what is borrowed has just been written.
+        unsafe {
+            validator.write(START);
+            (*validator).state.set(&options);
+        }
         Ok(())
     })
 }
@@ -213,6 +218,7 @@ struct Started {
 }
 
 const MARK: u64 = u64::from_le_bytes(*b"tidegv01");
+const START: Started = Started { mark: MARK, state: Validator::START };
 const _: () = assert!(size_of::<Started>() <= size_of::<tidegate_validator>());
 const _: () = assert!(align_of::<Started>() <= align_of::<tidegate_validator>());
 

@@ -50,20 +50,24 @@ pub struct Options<'a> {
     pub max_body: u64,
 }
 
+impl Options<'_> {
+    const DEFAULT: Options<'static> = Options {
+        method: Method::Get,
+        no_data: false,
+        upgrade: b"",
+        max_head: 65536,
+        max_line: 16384,
+        max_fields: 100,
+        max_interim: 16,
+        max_chunk_extension: 16384,
+        max_trailer: 16384,
+        max_body: u64::MAX,
+    };
+}
+
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options {
-            method: Method::Get,
-            no_data: false,
-            upgrade: b"",
-            max_head: 65536,
-            max_line: 16384,
-            max_fields: 100,
-            max_interim: 16,
-            max_chunk_extension: 16384,
-            max_trailer: 16384,
-            max_body: u64::MAX,
-        }
+        Options::DEFAULT
     }
 }
 
@@ -200,49 +204,68 @@ enum State {
 }
 
 impl Validator {
+    /// The state before the first byte, with the options' defaults. A constant, so that starting is a plain copy of it:
+    /// a state put together from single fields would have to wait for them before it could be copied.
+    pub(crate) const START: Validator = Validator {
+        base: 0,
+        max_body: Options::DEFAULT.max_body,
+        content_length: 0,
+        length_read: 0,
+        remaining: 0,
+        body: 0,
+        overhead: 0,
+        max_head: Options::DEFAULT.max_head,
+        max_line: Options::DEFAULT.max_line,
+        max_fields: Options::DEFAULT.max_fields,
+        max_interim: Options::DEFAULT.max_interim,
+        max_chunk_extension: Options::DEFAULT.max_chunk_extension,
+        max_trailer: Options::DEFAULT.max_trailer,
+        section_len: 0,
+        line_len: 0,
+        fields: 0,
+        interim: 0,
+        interim_len: 0,
+        extension_len: 0,
+        bits: 0,
+        code: 0,
+        status: 0,
+        word_len: 0,
+        state: State::Protocol,
+        field: value::Field::Other,
+        value_state: 0,
+        digits: 0,
+        significant: 0,
+        framing: Framing::Unknown,
+        method: Options::DEFAULT.method,
+        reason: Reason::NONE,
+        no_data: Options::DEFAULT.no_data,
+        offered_len: 0,
+        word: [0; WORD],
+        offered: [0; WORD],
+    };
+
     /// The state before the first byte.
     pub fn new(options: &Options<'_>) -> Validator {
-        let mut offered = [0; WORD];
-        let offered_len = options.upgrade.len().min(WORD);
-        for (slot, b) in offered.iter_mut().zip(options.upgrade) {
+        let mut validator = Validator::START;
+        validator.set(options);
+        validator
+    }
+
+    /// Puts the options into a fresh state.
+    #[inline]
+    pub(crate) fn set(&mut self, options: &Options<'_>) {
+        self.max_body = options.max_body;
+        self.max_head = options.max_head;
+        self.max_line = options.max_line;
+        self.max_fields = options.max_fields;
+        self.max_interim = options.max_interim;
+        self.max_chunk_extension = options.max_chunk_extension;
+        self.max_trailer = options.max_trailer;
+        self.method = options.method;
+        self.no_data = options.no_data;
+        self.offered_len = options.upgrade.len().min(WORD) as u8;
+        for (slot, b) in self.offered.iter_mut().zip(options.upgrade) {
             *slot = b.to_ascii_lowercase();
-        }
-        Validator {
-            base: 0,
-            max_body: options.max_body,
-            content_length: 0,
-            length_read: 0,
-            remaining: 0,
-            body: 0,
-            overhead: 0,
-            max_head: options.max_head,
-            max_line: options.max_line,
-            max_fields: options.max_fields,
-            max_interim: options.max_interim,
-            max_chunk_extension: options.max_chunk_extension,
-            max_trailer: options.max_trailer,
-            section_len: 0,
-            line_len: 0,
-            fields: 0,
-            interim: 0,
-            interim_len: 0,
-            extension_len: 0,
-            bits: 0,
-            code: 0,
-            status: 0,
-            word_len: 0,
-            state: State::Protocol,
-            field: value::Field::Other,
-            value_state: 0,
-            digits: 0,
-            significant: 0,
-            framing: Framing::Unknown,
-            method: options.method,
-            reason: Reason::NONE,
-            no_data: options.no_data,
-            offered_len: offered_len as u8,
-            word: [0; WORD],
-            offered,
         }
     }
 
