@@ -189,7 +189,7 @@ impl Validator {
                 return None;
             }
             let rest = input.get(*at..).unwrap_or_default();
-            let Some((size, line)) = plain_size(rest) else { return None };
+            let (size, line) = plain_size(rest)?;
             let overhead = self.overhead.saturating_add(line as u64);
             if self.over_budget(overhead, self.body) || size > self.max_body.saturating_sub(self.body) {
                 return None;

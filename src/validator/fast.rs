@@ -90,8 +90,12 @@ impl Validator {
         let mut field = Field::Other;
         let mut short = [0; WIDTH];
         let blocks = Blocks::of(input, &mut short);
+        let mut ahead = blocks.known(0, &block);
         'blocks: for base in (0..input.len()).step_by(WIDTH) {
-            let known = blocks.known(base, &block);
+            let known = ahead;
+            // One block ahead: where a line ends within a block is hard to predict, and a wrong guess would otherwise
+            // wait for the next masks.
+            ahead = blocks.known(base + WIDTH, &block);
             // What lies before the line being read is done with: at most the LF of the line before.
             let mut pos = line.saturating_sub(base);
             let mut control = known.control & u64::MAX << pos;

@@ -91,7 +91,7 @@ impl<'a> Blocks<'a> {
         Blocks { bytes, last: bytes.len().saturating_sub(WIDTH) }
     }
 
-    /// What is known of the 64 bytes at `base`, which lies in the input.
+    /// What is known of the 64 bytes at `base`; of no meaning where that lies behind the input.
     #[inline(always)]
     pub(super) fn known(&self, base: usize, block: &impl Fn(&[u8; WIDTH]) -> Block) -> Block {
         let start = base.min(self.last);
