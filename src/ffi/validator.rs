@@ -2,7 +2,7 @@
 
 use super::{
     Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, bytes, guard, guard_value, init_struct,
-    read_struct, tidegate_status, write_struct,
+    is_whole, read_struct, tidegate_status, write_struct,
 };
 use crate::validator::{End, Method, Options, Reason, Validator, Verdict, WORD, next_field};
 use std::ffi::c_char;
@@ -190,16 +190,21 @@ pub unsafe extern "C" fn tidegate_validator_start(
         if validator.is_null() {
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
-        let state = if options.is_null() {
-            Validator::new(&Options::default())
-        } else {
-            // SAFETY: not NULL, and the caller vouches for the struct.
-            let options = unsafe { read_struct(options) }?;
-            // SAFETY: the caller vouches for the offer and its length.
-            Validator::new(&unsafe { parse_options(&options) }?)
-        };
-        // SAFETY: not NULL, and the caller vouches for the memory, whose type is as large and as aligned as a Started.
-        unsafe { validator.cast::<Started>().write(Started { mark: MARK, state }) };
+        let validator = validator.cast::<Started>();
+        if options.is_null() {
+            // SAFETY: not NULL, and the caller vouches for the memory, whose type is as large and as aligned.
+            unsafe { validator.write(START) };
+            return Ok(());
+        }
+        // SAFETY: not NULL, and the caller vouches for the struct.
+        let options = unsafe { read_struct(options) }?;
+        // SAFETY: the caller vouches for the offer and its length.
+        let options = unsafe { parse_options(&options) }?;
+        // SAFETY: as above; what is borrowed has just been written.
+        unsafe {
+            validator.write(START);
+            (*validator).state.set(&options);
+        }
         Ok(())
     })
 }
@@ -213,6 +218,7 @@ struct Started {
 }
 
 const MARK: u64 = u64::from_le_bytes(*b"tidegv01");
+const START: Started = Started { mark: MARK, state: Validator::START };
 const _: () = assert!(size_of::<Started>() <= size_of::<tidegate_validator>());
 const _: () = assert!(align_of::<Started>() <= align_of::<tidegate_validator>());
 
@@ -264,7 +270,7 @@ unsafe fn parse_options<'a>(options: &tidegate_validator_options) -> Result<Opti
     })
 }
 
-#[inline]
+#[inline(always)]
 fn to_c(verdict: &Verdict) -> tidegate_verdict {
     tidegate_verdict {
         struct_size: size_of::<tidegate_verdict>(),
@@ -306,8 +312,25 @@ pub unsafe extern "C" fn tidegate_validator_feed(
         unsafe { check_verdict(verdict) }?;
         let seen = state.feed(input);
         // SAFETY: as above.
-        unsafe { write_struct(verdict, &to_c(&seen)) }
+        unsafe { write_verdict(verdict, &seen) }
     })
+}
+
+/// Writes what was seen. A verdict of this library's own size is stored field by field: copied in larger pieces, the
+/// fields would be loaded before their stores have ended.
+///
+/// # Safety
+/// `verdict` has passed [`check_verdict`] and points to `struct_size` writable bytes.
+#[inline(always)]
+unsafe fn write_verdict(verdict: *mut tidegate_verdict, seen: &Verdict) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_whole(verdict) {
+            verdict.write_unaligned(to_c(seen));
+            return Ok(());
+        }
+        write_struct(verdict, &to_c(seen))
+    }
 }
 
 /// # Safety
@@ -351,7 +374,7 @@ pub unsafe extern "C" fn tidegate_validator_finish(
         unsafe { check_verdict(verdict) }?;
         let seen = state.finish(end);
         // SAFETY: as above.
-        unsafe { write_struct(verdict, &to_c(&seen)) }
+        unsafe { write_verdict(verdict, &seen) }
     })
 }
 

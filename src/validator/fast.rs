@@ -3,15 +3,20 @@
 //! It only ever accepts. A line that is not whole, breaks a rule, passes a limit or is merely rare (a lone LF, a
 //! repeated framing field) is left untouched for `head`, which judges it byte by byte; then this path goes on behind
 //! it. So both are exchangeable at every line, and the tests exchange them. Cost: two masks a block of 64 bytes
-//! (`scan`), two hops a line. A line left to `head` has cost one batch of blocks, so the whole stays linear.
+//! (`scan`), each block once, and two hops a line; the state is read and written once a call. A line left to `head`
+//! has been scanned at most once before, so the whole stays linear.
 
 use super::bytes::trim;
-use super::scan::Masks;
+use super::head::MAX_NAME;
+use super::scan::{self, Block, Blocks, WIDTH};
 use super::value::Field;
-use super::{State, Validator, bits};
+use super::{Method, State, Validator, bits};
 
 /// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
+
+const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
+const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 impl Validator {
     /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
@@ -34,29 +39,24 @@ impl Validator {
     #[inline]
     fn status_line_begin(&mut self, input: &[u8]) -> usize {
         const LEN: u32 = 13;
-        let Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, b' ', hundreds, tens, units, b' ']) =
-            input.first_chunk::<{ LEN as usize }>()
-        else {
+        let Some((version, [b' ', hundreds, tens, units, b' ', ..])) = input.split_first_chunk::<8>() else {
             return 0;
         };
-        let version = match minor {
-            b'1' => 0,
-            b'0' => bits::HTTP_1_0,
+        let version = match u64::from_le_bytes(*version) {
+            HTTP_1_1 => 0,
+            HTTP_1_0 => bits::HTTP_1_0,
             _ => return 0,
         };
-        // 1xx is rare and has rules of its own.
+        // 1xx is rare and has rules of its own; so has 2xx to CONNECT.
         if !matches!(hundreds, b'2'..=b'5') || !tens.is_ascii_digit() || !units.is_ascii_digit() {
             return 0;
         }
-        if self.max_head < LEN || self.max_line < LEN {
+        if self.max_head < LEN || self.max_line < LEN || self.method == Method::Connect {
             return 0;
         }
         let digit = |b: &u8| u16::from(b - b'0');
         self.code = digit(hundreds) * 100 + digit(tens) * 10 + digit(units);
         self.bits |= version;
-        if self.code_known().is_err() {
-            return 0;
-        }
         self.state = State::ReasonPhrase;
         self.section_len = LEN;
         self.line_len = LEN;
@@ -64,51 +64,82 @@ impl Validator {
     }
 
     /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
+    #[inline]
     fn lines(&mut self, input: &[u8], from: usize) -> usize {
         let taken_before = self.section_len as usize - from;
         let room = (self.head_limit() as usize).saturating_sub(taken_before);
-        let input = input.get(..room).unwrap_or(input);
-
-        let mut masks = Masks::default();
-        // The start of the batch and of the line being read: each batch begins with a line.
-        let mut base = 0;
-        let mut line = 0;
-        let mut fields = self.fields;
-        'batches: loop {
-            masks.classify(input.get(base..).unwrap_or_default());
-            for end in masks.control_runs() {
-                let end = base + end;
-                if input.get(end..end + 2) != Some(b"\r\n") || end - line > self.max_line as usize {
-                    break 'batches;
-                }
-                if line > 0 || from == 0 {
-                    // Names beyond the window, and the empty line, are not for here.
-                    let Some(name_len @ 1..) = masks.token_run(line - base) else { break 'batches };
-                    let colon = line + name_len;
-                    if input.get(colon) != Some(&b':') || fields >= self.max_fields {
-                        break 'batches;
-                    }
-                    let field = Field::of(input.get(line..colon).unwrap_or_default());
-                    if field != Field::Other && !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
-                        break 'batches;
-                    }
-                    fields += 1;
-                }
-                line = end + 2;
-            }
-            // A line that one batch does not hold is left to the other path, which skips long values as fast.
-            if line == base || input.len() <= base + Masks::BYTES {
-                break;
-            }
-            base = line;
-        }
+        let line = scan::lines(self, input.get(..room).unwrap_or(input), from);
         if line == 0 {
             return from;
         }
-        self.fields = fields;
         self.section_len = (taken_before + line) as u32;
         self.line_len = 0;
         self.state = State::LineStart;
+        line
+    }
+
+    /// The walk itself, to be compiled for each kind of processor. Returns where the last whole line ends.
+    #[inline(always)]
+    pub(super) fn walk(&mut self, input: &[u8], from: usize, block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
+        let max_line = self.max_line as usize;
+        let max_fields = self.max_fields;
+        let mut fields = self.fields;
+        // The start of the line being read, and its colon once that is known: 0 if not, and in the status line `from`.
+        let mut line = 0usize;
+        let mut colon = from;
+        let mut field = Field::Other;
+        let mut short = [0; WIDTH];
+        let blocks = Blocks::of(input, &mut short);
+        let mut ahead = blocks.known(0, &block);
+        'blocks: for base in (0..input.len()).step_by(WIDTH) {
+            let known = ahead;
+            // One block ahead: where a line ends within a block is hard to predict, and a wrong guess would otherwise
+            // wait for the next masks.
+            ahead = blocks.known(base + WIDTH, &block);
+            // What lies before the line being read is done with: at most the LF of the line before.
+            let mut pos = line.saturating_sub(base);
+            let mut control = known.control & u64::MAX << pos;
+            loop {
+                if colon == 0 {
+                    let separators = known.not_token & u64::MAX << pos;
+                    if separators == 0 {
+                        break;
+                    }
+                    colon = base + separators.trailing_zeros() as usize;
+                    // An empty name is the empty line, most of the time.
+                    let Some(name @ [_, ..]) = input.get(line..colon) else { break 'blocks };
+                    if input.get(colon) != Some(&b':') || name.len() > MAX_NAME as usize || fields >= max_fields {
+                        break 'blocks;
+                    }
+                    field = Field::of(name);
+                    fields += 1;
+                }
+                if control == 0 {
+                    break;
+                }
+                let end = base + control.trailing_zeros() as usize;
+                let next = end + 2;
+                if input.get(end..next) != Some(b"\r\n") || end - line > max_line {
+                    break 'blocks;
+                }
+                if field != Field::Other {
+                    if !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
+                        break 'blocks;
+                    }
+                    field = Field::Other;
+                }
+                self.fields = fields;
+                line = next;
+                colon = 0;
+                pos = next - base;
+                if pos >= WIDTH {
+                    break;
+                }
+                // The CR and the LF.
+                control &= control - 1;
+                control &= control.wrapping_sub(1);
+            }
+        }
         line
     }
 

@@ -18,6 +18,7 @@ const MAX_INTERIM_LEN: u32 = 65536;
 
 impl Validator {
     /// Reads on in a head or a trailer section.
+    #[inline]
     pub(super) fn section(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         if !self.has(bits::TRAILER) {
             let rest = input.get(*at..).unwrap_or_default();
@@ -27,6 +28,12 @@ impl Validator {
                 return Ok(Step::SectionEnd);
             }
         }
+        self.section_bytes(input, at)
+    }
+
+    /// The same, byte by byte, to the end of the line.
+    #[inline(never)]
+    fn section_bytes(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         loop {
             if self.state == State::Value && self.field == Field::Other {
                 *at += self.plain_value(input.get(*at..).unwrap_or_default());

@@ -50,20 +50,24 @@ pub struct Options<'a> {
     pub max_body: u64,
 }
 
+impl Options<'_> {
+    const DEFAULT: Options<'static> = Options {
+        method: Method::Get,
+        no_data: false,
+        upgrade: b"",
+        max_head: 65536,
+        max_line: 16384,
+        max_fields: 100,
+        max_interim: 16,
+        max_chunk_extension: 16384,
+        max_trailer: 16384,
+        max_body: u64::MAX,
+    };
+}
+
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options {
-            method: Method::Get,
-            no_data: false,
-            upgrade: b"",
-            max_head: 65536,
-            max_line: 16384,
-            max_fields: 100,
-            max_interim: 16,
-            max_chunk_extension: 16384,
-            max_trailer: 16384,
-            max_body: u64::MAX,
-        }
+        Options::DEFAULT
     }
 }
 
@@ -131,27 +135,28 @@ const _: () = assert!(size_of::<Validator>() <= 504, "the ABI gives 512 bytes, 8
 
 /// What is known of the response, one bit each. Those of `PER_HEAD` start anew with each head.
 mod bits {
+    /// These three are flags of the verdict as they are.
+    pub(crate) const EXCESS: u32 = super::EXCESS;
+    pub(crate) const HTTP_1_0: u32 = super::HTTP_1_0;
+    pub(crate) const NORMALISE: u32 = super::NORMALISE;
     /// Content-Length was seen.
-    pub(crate) const LENGTH: u32 = 1;
+    pub(crate) const LENGTH: u32 = 16;
     /// Transfer-Encoding was seen, and it is `chunked`.
-    pub(crate) const CHUNKED: u32 = 2;
+    pub(crate) const CHUNKED: u32 = 32;
     /// `Connection: close`, or a Connection that can't be read. Also from an interim response: RFC 9112, section 9.6.
-    pub(crate) const CLOSE: u32 = 4;
+    pub(crate) const CLOSE: u32 = 64;
     /// `Connection: keep-alive`.
-    pub(crate) const KEEP_ALIVE: u32 = 8;
+    pub(crate) const KEEP_ALIVE: u32 = 128;
     /// `Connection: upgrade`.
-    pub(crate) const UPGRADE: u32 = 16;
+    pub(crate) const UPGRADE: u32 = 256;
     /// An Upgrade field of a 101 names an offered protocol.
-    pub(crate) const UPGRADED: u32 = 32;
-    pub(crate) const HTTP_1_0: u32 = 64;
-    pub(crate) const NORMALISE: u32 = 128;
+    pub(crate) const UPGRADED: u32 = 512;
     /// An interim head is being read.
-    pub(crate) const INTERIM: u32 = 256;
+    pub(crate) const INTERIM: u32 = 1024;
     /// A 2xx to CONNECT: framing fields are ignored (RFC 9110, section 9.3.6).
-    pub(crate) const UNFRAMED: u32 = 512;
+    pub(crate) const UNFRAMED: u32 = 2048;
     /// The section being read is the trailer section.
-    pub(crate) const TRAILER: u32 = 1024;
-    pub(crate) const EXCESS: u32 = 2048;
+    pub(crate) const TRAILER: u32 = 4096;
     pub(crate) const PER_HEAD: u32 = !(CLOSE | EXCESS);
 }
 
@@ -199,135 +204,156 @@ enum State {
 }
 
 impl Validator {
+    /// The state before the first byte, with the options' defaults. A constant, so that starting is a plain copy of it:
+    /// a state put together from single fields would have to wait for them before it could be copied.
+    pub(crate) const START: Validator = Validator {
+        base: 0,
+        max_body: Options::DEFAULT.max_body,
+        content_length: 0,
+        length_read: 0,
+        remaining: 0,
+        body: 0,
+        overhead: 0,
+        max_head: Options::DEFAULT.max_head,
+        max_line: Options::DEFAULT.max_line,
+        max_fields: Options::DEFAULT.max_fields,
+        max_interim: Options::DEFAULT.max_interim,
+        max_chunk_extension: Options::DEFAULT.max_chunk_extension,
+        max_trailer: Options::DEFAULT.max_trailer,
+        section_len: 0,
+        line_len: 0,
+        fields: 0,
+        interim: 0,
+        interim_len: 0,
+        extension_len: 0,
+        bits: 0,
+        code: 0,
+        status: 0,
+        word_len: 0,
+        state: State::Protocol,
+        field: value::Field::Other,
+        value_state: 0,
+        digits: 0,
+        significant: 0,
+        framing: Framing::Unknown,
+        method: Options::DEFAULT.method,
+        reason: Reason::NONE,
+        no_data: Options::DEFAULT.no_data,
+        offered_len: 0,
+        word: [0; WORD],
+        offered: [0; WORD],
+    };
+
     /// The state before the first byte.
     pub fn new(options: &Options<'_>) -> Validator {
-        let mut offered = [0; WORD];
-        let offered_len = options.upgrade.len().min(WORD);
-        for (slot, b) in offered.iter_mut().zip(options.upgrade) {
+        let mut validator = Validator::START;
+        validator.set(options);
+        validator
+    }
+
+    /// Puts the options into a fresh state.
+    #[inline]
+    pub(crate) fn set(&mut self, options: &Options<'_>) {
+        self.max_body = options.max_body;
+        self.max_head = options.max_head;
+        self.max_line = options.max_line;
+        self.max_fields = options.max_fields;
+        self.max_interim = options.max_interim;
+        self.max_chunk_extension = options.max_chunk_extension;
+        self.max_trailer = options.max_trailer;
+        self.method = options.method;
+        self.no_data = options.no_data;
+        self.offered_len = options.upgrade.len().min(WORD) as u8;
+        for (slot, b) in self.offered.iter_mut().zip(options.upgrade) {
             *slot = b.to_ascii_lowercase();
-        }
-        Validator {
-            base: 0,
-            max_body: options.max_body,
-            content_length: 0,
-            length_read: 0,
-            remaining: 0,
-            body: 0,
-            overhead: 0,
-            max_head: options.max_head,
-            max_line: options.max_line,
-            max_fields: options.max_fields,
-            max_interim: options.max_interim,
-            max_chunk_extension: options.max_chunk_extension,
-            max_trailer: options.max_trailer,
-            section_len: 0,
-            line_len: 0,
-            fields: 0,
-            interim: 0,
-            interim_len: 0,
-            extension_len: 0,
-            bits: 0,
-            code: 0,
-            status: 0,
-            word_len: 0,
-            state: State::Protocol,
-            field: value::Field::Other,
-            value_state: 0,
-            digits: 0,
-            significant: 0,
-            framing: Framing::Unknown,
-            method: options.method,
-            reason: Reason::NONE,
-            no_data: options.no_data,
-            offered_len: offered_len as u8,
-            word: [0; WORD],
-            offered,
         }
     }
 
     /// Judges the next bytes, up to the next event.
+    #[inline]
     pub fn feed(&mut self, input: &[u8]) -> Verdict {
+        // The one place that makes a verdict, so that it goes to the caller's without a copy in between.
+        let (event, consumed, data_len) = self.advance(input);
+        let verdict = self.verdict(event, consumed, data_len);
+        if event == Event::Interim {
+            self.begin_head();
+        }
+        verdict
+    }
+
+    /// Takes bytes up to the next event: which it is, how many were taken, and how many of these are data.
+    #[inline(always)]
+    fn advance(&mut self, input: &[u8]) -> (Event, usize, usize) {
         let mut at = 0;
         loop {
             let step = match self.state {
-                State::Done => return self.complete(input, at),
-                State::Rejected => return self.verdict(Event::Reject, 0),
+                State::Done => {
+                    if at < input.len() {
+                        self.bits |= bits::EXCESS;
+                    }
+                    return (Event::Complete, at, 0);
+                }
+                State::Rejected => return (Event::Reject, 0, 0),
                 State::Length | State::ChunkData | State::UntilClose | State::Tunnel => self.body(input, &mut at),
                 state if state < State::Length => self.section(input, &mut at),
                 _ => self.framing(input, &mut at),
             };
-            match step {
-                Ok(Step::On) => {}
-                Ok(Step::More) => return self.verdict(Event::NeedMore, at),
-                Ok(Step::SectionEnd) if self.has(bits::TRAILER) => self.state = State::Done,
-                Ok(Step::SectionEnd) => match self.end_head() {
-                    Ok(event) => {
-                        let verdict = self.verdict(event, at);
-                        if event == Event::Interim {
-                            self.begin_head();
-                        }
-                        return verdict;
-                    }
-                    Err(reason) => return self.reject(reason, at - 1),
-                },
-                Ok(Step::Data(len)) => {
-                    let mut verdict = self.verdict(Event::Data, at);
-                    verdict.data = at - len;
-                    verdict.data_len = len;
-                    return verdict;
+            let refused = match step {
+                Ok(Step::On) => continue,
+                Ok(Step::More) => return (Event::NeedMore, at, 0),
+                Ok(Step::SectionEnd) if self.has(bits::TRAILER) => {
+                    self.state = State::Done;
+                    continue;
                 }
-                Err(reason) => return self.reject(reason, at),
-            }
+                Ok(Step::SectionEnd) => match self.end_head() {
+                    Ok(event) => return (event, at, 0),
+                    Err(reason) => (reason, at - 1),
+                },
+                Ok(Step::Data(len)) => return (Event::Data, at, len),
+                Err(reason) => (reason, at),
+            };
+            self.refuse(refused.0);
+            return (Event::Reject, refused.1, 0);
         }
     }
 
     /// Judges the end of the connection. A tunnel has no end that could be missed; a body until close ends by FIN.
     pub fn finish(&mut self, end: End) -> Verdict {
         let reason = match (self.state, end) {
-            (State::Rejected, _) => return self.verdict(Event::Reject, 0),
+            (State::Rejected, _) => return self.verdict(Event::Reject, 0, 0),
             (State::Done | State::Tunnel, _) | (State::UntilClose, End::Close) => {
                 self.state = State::Done;
                 self.bits |= bits::CLOSE;
-                return self.verdict(Event::Complete, 0);
+                return self.verdict(Event::Complete, 0, 0);
             }
             (_, End::Timeout) => Reason::READ_TIMEOUT,
             _ if self.base == 0 => Reason::NOTHING_RECEIVED,
             _ if self.framing == Framing::Unknown => Reason::HEAD_INCOMPLETE,
             _ => Reason::BODY_INCOMPLETE,
         };
-        self.reject(reason, 0)
-    }
-
-    fn complete(&mut self, input: &[u8], at: usize) -> Verdict {
-        if at < input.len() {
-            self.bits |= bits::EXCESS;
-        }
-        self.verdict(Event::Complete, at)
+        self.refuse(reason);
+        self.verdict(Event::Reject, 0, 0)
     }
 
     #[cold]
-    fn reject(&mut self, reason: Reason, at: usize) -> Verdict {
+    fn refuse(&mut self, reason: Reason) {
         self.state = State::Rejected;
         self.reason = reason;
-        self.verdict(Event::Reject, at)
     }
 
-    /// Takes `consumed` bytes off the stream and says what is known.
-    #[inline]
-    fn verdict(&mut self, event: Event, consumed: usize) -> Verdict {
+    /// Takes `consumed` bytes off the stream, of which the last `data_len` are data, and says what is known.
+    #[inline(always)]
+    fn verdict(&mut self, event: Event, consumed: usize, data_len: usize) -> Verdict {
         self.base = self.base.saturating_add(consumed as u64);
-        let mut flags = 0;
-        for (bit, flag) in [(bits::EXCESS, EXCESS), (bits::HTTP_1_0, HTTP_1_0), (bits::NORMALISE, NORMALISE)] {
-            flags |= if self.has(bit) { flag } else { 0 };
-        }
+        let mut flags = self.bits & (EXCESS | HTTP_1_0 | NORMALISE);
         if event == Event::Complete && self.is_reusable() {
             flags |= REUSABLE;
         }
         Verdict {
             event,
             consumed,
-            data: 0,
-            data_len: 0,
+            data: if data_len > 0 { consumed - data_len } else { 0 },
+            data_len,
             offset: self.base,
             content_length: if self.framing == Framing::Length { self.content_length } else { 0 },
             status: self.status,
