@@ -315,10 +315,10 @@ unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
             format,
             flat: has(TIDEGATE_ANSWER_FLAT),
             head: has(TIDEGATE_ANSWER_HEAD),
-            connection: match () {
-                () if has(TIDEGATE_ANSWER_CLOSE) => Connection::Close,
-                () if has(TIDEGATE_ANSWER_KEEP_ALIVE) => Connection::KeepAlive,
-                () => Connection::Unsaid,
+            connection: match raw.flags & (TIDEGATE_ANSWER_CLOSE | TIDEGATE_ANSWER_KEEP_ALIVE) {
+                0 => Connection::Unsaid,
+                TIDEGATE_ANSWER_KEEP_ALIVE => Connection::KeepAlive,
+                _ => Connection::Close,
             },
             proxy_status: !has(TIDEGATE_ANSWER_NO_PROXY_STATUS),
             date,

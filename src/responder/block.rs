@@ -33,9 +33,9 @@ impl<const N: usize> Block<N> {
         block
     }
 
-    /// Text of exactly `N` bytes.
-    pub(super) const fn full(bytes: [u8; N]) -> Self {
-        Block { bytes, len: N as u8 }
+    /// Text that is made at run time: the first `len` of `bytes`.
+    pub(super) fn made(bytes: [u8; N], len: usize) -> Self {
+        Block { bytes, len: len.min(N) as u8 }
     }
 
     /// The text with what is behind it.
@@ -65,6 +65,6 @@ mod tests {
         assert_eq!(BLOCK.text(), b"abcde");
         assert_eq!(BLOCK.whole(), b"abcde\0\0\0");
         assert_eq!(Block::<4>::EMPTY.text(), b"");
-        assert_eq!(Block::full(*b"abc").text(), b"abc");
+        assert_eq!(Block::made(*b"abcd", 3).text(), b"abc");
     }
 }

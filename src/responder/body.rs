@@ -122,7 +122,6 @@ impl Members<'_, '_> {
         if !value.is_empty() {
             self.key(key);
             escape::json(self.w, value);
-            self.w.put(b"\"");
         }
     }
 

@@ -73,16 +73,19 @@ impl Last {
     #[cold]
     #[inline(never)]
     fn renew(&self, date: Date) {
-        let mut line = *b"\r\nDate: Sun, 00 Jan 0000 00:00:00 GMT";
-        if let Some(value) = line.last_chunk_mut() {
+        let mut line = *b"\r\nDate: Sun, 00 Jan 0000 00:00:00 GMT\0\0\0";
+        if let Some(value) = line[NAME..].first_chunk_mut() {
             date.imf_fixdate(value);
         }
-        self.line.set(Block::full(line));
+        self.line.set(Block::made(line, NAME + 29));
         self.second.set(date.0);
     }
 }
 
-const LINE: usize = 8 + 29;
+/// "\r\nDate: "
+const NAME: usize = 8;
+/// Name and value, and what makes it a multiple of a register.
+const LINE: usize = NAME + 29 + 3;
 
 /// Four numbers below 100 as two digits each, in one go: each has 16 bits of a word to itself, and 205/2048 is a tenth
 /// there.

@@ -12,10 +12,10 @@ pub(super) const LARGEST: usize = 6;
 
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Into a JSON string, without its quotes.
+/// Into a JSON string, with the quote that ends it.
 #[inline(always)]
 pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
-    if put_plain(w, text, *b"\"\\") {
+    if put_plain(w, text, *b"\"\\", b"\"") {
         return;
     }
     by_character(w, text, |w, c| match c {
@@ -31,12 +31,13 @@ pub(super) fn json(w: &mut Writer<'_>, text: &[u8]) {
         }
         _ => put_char(w, c),
     });
+    w.put(b"\"");
 }
 
 /// Into HTML, between tags or in a quoted attribute.
 #[inline]
 pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
-    if put_plain(w, text, *b"&<>\"'") {
+    if put_plain(w, text, *b"&<>\"'", b"") {
         return;
     }
     by_character(w, text, |w, c| match c {
@@ -53,7 +54,7 @@ pub(super) fn html(w: &mut Writer<'_>, text: &[u8]) {
 /// Into a line of plain text: it stays one line, and a terminal is told nothing.
 #[inline]
 pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
-    if put_plain(w, text, []) {
+    if put_plain(w, text, [], b"") {
         return;
     }
     by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
@@ -81,13 +82,16 @@ fn put_char(w: &mut Writer<'_>, c: char) {
     w.put(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Writes `text` if all of it is printable ASCII with none of `special`. Else what it wrote is to be overwritten.
+/// Writes `text` and `end` if all of `text` is printable ASCII with none of `special`. Else what it wrote is to be
+/// overwritten.
 #[inline(always)]
-fn put_plain<const S: usize>(w: &mut Writer<'_>, text: &[u8], special: [u8; S]) -> bool {
-    let Some(room) = w.room(text.len()) else { return false };
+fn put_plain<const S: usize>(w: &mut Writer<'_>, text: &[u8], special: [u8; S], end: &[u8]) -> bool {
+    let len = text.len() + end.len();
+    let Some((room, behind)) = w.room(len).and_then(|room| room.split_at_mut_checked(text.len())) else { return false };
+    behind.copy_from_slice(end);
     let plain = copy_if_plain(room, text, special);
     if plain {
-        w.skip(text.len());
+        w.skip(len);
     }
     plain
 }
@@ -151,8 +155,14 @@ fn look_at<const S: usize, const BLOCK: usize>(block: &[u8; BLOCK], special: [u8
 mod tests {
     use super::*;
 
+    /// Without the quote at its end, to be compared with the others.
+    fn json(w: &mut Writer<'_>, text: &[u8]) {
+        super::json(w, text);
+        w.truncate(w.len() - 1);
+    }
+
     fn run(f: impl Fn(&mut Writer<'_>, &[u8]), text: &[u8]) -> String {
-        let mut buf = vec![0; text.len() * LARGEST];
+        let mut buf = vec![0; text.len() * LARGEST + 1];
         let mut w = Writer::new(&mut buf);
         f(&mut w, text);
         let len = w.len();

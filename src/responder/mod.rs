@@ -133,7 +133,7 @@ impl Answer<'_> {
             return None;
         }
         let mut w = Writer::new(buf);
-        self.compose(&mut w, Format::Json, |w| body::json(w, self));
+        self.compose::<true>(&mut w, Format::Json);
         Some(w.len())
     }
 
@@ -141,7 +141,7 @@ impl Answer<'_> {
     #[inline(never)]
     pub(crate) fn write_any(&self, buf: &mut [u8]) -> Result<usize, Needed> {
         let format = self.chosen();
-        let compose = |w: &mut Writer<'_>| self.compose(w, format, |w| body::write(w, self, format));
+        let compose = |w: &mut Writer<'_>| self.compose::<false>(w, format);
         if buf.len() < self.bound(format) {
             return by_way_of_scratch(buf, compose).map(|(len, ())| len);
         }
@@ -195,8 +195,9 @@ impl Answer<'_> {
         }
     }
 
+    /// `USUAL`: `format` is JSON, and its body is to be inlined.
     #[inline(always)]
-    fn compose(&self, w: &mut Writer<'_>, format: Format, body: impl FnOnce(&mut Writer<'_>)) {
+    fn compose<const USUAL: bool>(&self, w: &mut Writer<'_>, format: Format) {
         w.put_block(&LINES[self.status as usize]);
         if let Some(date) = self.date {
             w.put_block(&date.line());
@@ -222,13 +223,16 @@ impl Answer<'_> {
         // digits; where it has not, the rest moves.
         w.put_block(if format.usual_digits() == 3 { &LENGTH_OF_3 } else { &LENGTH_OF_4 });
         let mut start = w.len();
-        let gap = start - HEAD_END.len() - format.usual_digits();
-        body(w);
+        if USUAL {
+            body::json(w, self);
+        } else {
+            w.lend(|w| body::write(w, self, format));
+        }
         let length = (w.len() - start) as u32;
         if format.usual_digits() == 3 && (100..1000).contains(&length) {
-            w.patch_three_digits(gap, length);
+            w.patch_three_digits::<{ 3 + HEAD_END.len() }>(start, length);
         } else {
-            start = w.lend(|w| fill_in(w, gap, start, length));
+            start = w.lend(|w| fill_in(w, start - HEAD_END.len() - format.usual_digits(), start, length));
         }
         if self.head {
             w.truncate(start);

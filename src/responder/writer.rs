@@ -81,10 +81,11 @@ impl<'a> Writer<'a> {
         self.len = moved as u32;
     }
 
-    /// Forgets what stands behind `len`.
+    /// Forgets what stands behind `len`, which is not more than there is.
     #[inline(always)]
     pub(super) fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len as u32);
+        debug_assert!(len <= self.len());
+        self.len = len as u32;
     }
 
     #[inline(always)]
@@ -113,13 +114,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// [`Writer::patch_number`] for a number of three digits.
+    /// [`Writer::patch_number`] for a number of three digits, `BACK` bytes before `at`.
     #[inline(always)]
-    pub(super) fn patch_three_digits(&mut self, at: usize, n: u32) {
-        if let Some(room) = self.buf.get_mut(at..at + 3) {
+    pub(super) fn patch_three_digits<const BACK: usize>(&mut self, at: usize, n: u32) {
+        let before = self.buf.get_mut(..at).and_then(|b| b.last_chunk_mut::<BACK>());
+        if let Some(room) = before.and_then(|b| b.first_chunk_mut()) {
             let tens = n / 10;
             let hundreds = tens / 10;
-            room.copy_from_slice(&[hundreds, tens - 10 * hundreds, n - 10 * tens].map(|digit| b'0' + digit as u8));
+            *room = [hundreds, tens - 10 * hundreds, n - 10 * tens].map(|digit| b'0' + digit as u8);
         }
     }
 }
@@ -149,7 +151,7 @@ mod tests {
     fn three_digits_are_patched_in() {
         for n in 100..1000 {
             let mut buf = *b"a...b";
-            Writer::new(&mut buf).patch_three_digits(1, n);
+            Writer::new(&mut buf).patch_three_digits::<3>(4, n);
             assert_eq!(buf, *format!("a{n}b").as_bytes());
         }
     }
