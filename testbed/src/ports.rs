@@ -8,7 +8,8 @@
 //! process holds until its end: the kernel gives it to one process only, frees it however that one dies, and TCP
 //! doesn't care. Cost: two binds and a descriptor a port.
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,12 +24,23 @@ pub fn free_port() -> u16 {
         let port = FIRST + (n % COUNT) as u16;
         let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) else { continue };
         // Programs that know nothing of this may be there.
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_free(port) {
             RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(reservation);
             return port;
         }
     }
     panic!("no free port from {FIRST} on");
+}
+
+/// Whether a server could bind it. Asked without listening: a process that another thread starts at this moment holds a
+/// copy of our socket until its exec, and a copy that listened would be in the server's way.
+fn is_free(port: u16) -> bool {
+    let ask = || {
+        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    };
+    ask().is_ok()
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -43,6 +55,7 @@ const STRIDE: u32 = 211;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn ports_differ_can_be_bound_and_are_reserved() {
