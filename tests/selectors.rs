@@ -23,8 +23,14 @@ fn shares(world: &mut World, picks: usize) -> Vec<usize> {
     counts
 }
 
+/// So many cases, or as many as PROPTEST_CASES says.
+fn cases(n: u32) -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if asked { ProptestConfig::default() } else { ProptestConfig::with_cases(n) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn an_idle_upstream_is_shared_by_weight_to_within_two_turns(weights in prop::collection::vec(1u32..40, 1..9)) {

@@ -145,8 +145,14 @@ fn apply(bytes: &mut Vec<u8>, (kind, at, b): (u8, usize, u8)) {
     }
 }
 
+/// 1,500 cases, or as many as PROPTEST_CASES says.
+fn config() -> ProptestConfig {
+    let standard = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { standard } else { ProptestConfig { cases: 1500, ..standard } }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_valid_response_is_read_as_it_was_built((bytes, status, framing, body) in response(), cuts: Vec<usize>) {
