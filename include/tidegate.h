@@ -696,9 +696,9 @@ typedef struct tidegate_outcome {
   uint32_t flags;
   // The response's status, 0 if there was none.
   uint32_t status;
-  // The validator's `reason`, if it rejected.
+  // The validator's `reason`, if it rejected. Taken in; no decision depends on it yet.
   uint32_t reason;
-  // The response's Retry-After in seconds.
+  // The response's Retry-After in seconds. Taken in; no decision depends on it yet.
   uint32_t retry_after_s;
   // How long connecting took, in nanoseconds; 0 on a reused connection.
   uint64_t connect_ns;

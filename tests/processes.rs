@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::process::{fork, wait};
 use common::{SECOND, ok, peer, specs, start};
 use std::sync::Arc;
 use std::time::Instant;
@@ -51,29 +52,6 @@ impl Shared {
     fn in_flight(&self, now: u64) -> u32 {
         self.peers.iter().map(|&p| PeerView::of(&self.table, p, now).unwrap().in_flight).sum()
     }
-}
-
-/// Runs `child` in a forked process; a panic there is exit status 101.
-fn fork(child: impl FnOnce()) -> i32 {
-    // SAFETY: this process has one thread.
-    match unsafe { libc::fork() } {
-        0 => {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
-            // SAFETY: ends the child without running the parent's exit handlers.
-            unsafe { libc::_exit(if result.is_ok() { 0 } else { 101 }) }
-        }
-        pid => {
-            assert!(pid > 0, "fork: {}", std::io::Error::last_os_error());
-            pid
-        }
-    }
-}
-
-fn wait(pid: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: waits for a child of ours.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status
 }
 
 fn kill(pid: i32) {

@@ -6,6 +6,7 @@
 
 mod common;
 
+use common::process::{fork, wait};
 use common::{SECOND, peer, specs};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -147,28 +148,6 @@ fn refused(path: &Path, options: FileOptions, status: tidegate_status, sentence:
     assert_eq!(got, status, "{text}");
     assert!(text.contains(sentence) && text.contains("table"), "{text}");
     assert_eq!(fs::read(path).ok(), before, "the file is untouched");
-}
-
-fn fork(child: impl FnOnce()) -> i32 {
-    // SAFETY: this process has one thread.
-    match unsafe { libc::fork() } {
-        0 => {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
-            // SAFETY: ends the child without running the parent's exit handlers.
-            unsafe { libc::_exit(if result.is_ok() { 0 } else { 101 }) }
-        }
-        pid => {
-            assert!(pid > 0, "fork: {}", std::io::Error::last_os_error());
-            pid
-        }
-    }
-}
-
-fn wait(pid: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: waits for a child of ours.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status
 }
 
 /// Runs it in a process of its own, for what cannot be undone.

@@ -171,9 +171,9 @@ pub struct tidegate_outcome {
     pub flags: u32,
     /// The response's status, 0 if there was none.
     pub status: u32,
-    /// The validator's `reason`, if it rejected.
+    /// The validator's `reason`, if it rejected. Taken in; no decision depends on it yet.
     pub reason: u32,
-    /// The response's Retry-After in seconds.
+    /// The response's Retry-After in seconds. Taken in; no decision depends on it yet.
     pub retry_after_s: u32,
     /// How long connecting took, in nanoseconds; 0 on a reused connection.
     pub connect_ns: u64,

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unsafe_code)]
 
+pub mod process;
+
 use std::sync::Arc;
 use tidegate::cause::Cause;
 use tidegate::failover::{Decision, Outcome, Phase, Picked, Request, Worker};
