@@ -50,10 +50,11 @@ test: setup ## All tests but the long ones
 	@$(if $(HAVE_NGINX),,echo "nginx and its headers were not there: the tests of the module were left out")
 
 .PHONY: test-deep
-test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, threads under ThreadSanitizer, many more random cases
+test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, threads under ThreadSanitizer, fuzzing, many more random cases
 	TIDEGATE_KILLS=10000 cargo test --release --test processes
 	$(MAKE) torture-deep
 	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
+	$(MAKE) fuzz
 
 .PHONY: lint
 lint: ## rustfmt, clippy, C warnings
@@ -96,3 +97,4 @@ clean: ## Remove everything that was built
 -include benches/targets.mk
 -include testbed/targets.mk
 -include tests/torture/targets.mk
+-include fuzz/targets.mk

@@ -26,6 +26,11 @@ need nginx-dev test -e "${NGINX_SRC:-/usr/share/nginx/src}/configure"
 need valgrind command -v valgrind
 # `make bench` builds a rival that needs it.
 [ "${1:-}" != bench ] || need cmake command -v cmake
+# `make fuzz` needs a command of cargo's.
+if [ "${1:-}" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
+  echo "setup: installing cargo-fuzz"
+  cargo install --quiet --locked cargo-fuzz --version 0.13.2 || exit 1
+fi
 [ -z "$missing" ] && exit 0
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
