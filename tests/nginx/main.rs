@@ -10,4 +10,5 @@ mod failover;
 mod heads;
 mod keepalive;
 mod processes;
+mod survival;
 mod variables;
