@@ -117,7 +117,7 @@ impl Table {
         Capacity::new(options.upstreams, options.peers, options.workers, options.events)?;
         check_path(path)?;
         let Some(file) = open(path, Access::Write)? else {
-            let directory = std::fs::metadata(directory_of(path).join("."));
+            let directory = std::fs::metadata(directory_of(path));
             return directory.map(drop).map_err(|error| system(path, "looking for its directory", error));
         };
         match judge(&file, options, Some(now)) {

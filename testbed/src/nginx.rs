@@ -192,13 +192,10 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         self.masters.clear();
-        // A new binary whose id was never learnt: its parents gone, it is ours, and its title names our directory.
-        let prefix = self.scratch.path().display().to_string();
-        for pid in children_of(std::process::id()) {
-            let title = title_of(pid);
-            if title.starts_with("nginx: master") && title.contains(&prefix) {
-                drop(Master::adopt(pid));
-            }
+        // A new binary whose id was never learnt: its parents gone, it is ours, and its command line names our file.
+        let conf = self.scratch.path().join("nginx.conf").display().to_string();
+        for pid in children_of(std::process::id()).into_iter().filter(|&pid| title_of(pid).contains(&conf)) {
+            drop(Master::adopt(pid));
         }
     }
 }

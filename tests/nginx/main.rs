@@ -11,4 +11,5 @@ mod heads;
 mod keepalive;
 mod processes;
 mod survival;
+mod tables;
 mod variables;

@@ -1,7 +1,7 @@
 //! What a table outlives: reloads, new binaries, a restart, killed workers, all under load, in memory and in a file.
 //!
-//! `make test` runs a few of each; TIDEGATE_SURVIVAL=full, as in `make test-deep`, twenty reloads, five binaries, one
-//! restart and twenty killed workers.
+//! `make test` runs a few of each; TIDEGATE_SURVIVAL=full, as in `make test-deep`, runs twenty reloads, five binaries, one
+//! restart and twenty killed workers, with more traffic in between.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,10 +36,13 @@ enum Event {
     Restart,
 }
 
-/// Reloads, upgrades and kills of a run; one restart belongs to each.
+fn full() -> bool {
+    std::env::var_os("TIDEGATE_SURVIVAL").is_some_and(|how| how == "full")
+}
+
+/// As many kills as reloads, those during upgrades among them, and one restart.
 fn plan() -> Vec<Event> {
-    let full = std::env::var_os("TIDEGATE_SURVIVAL").is_some_and(|how| how == "full");
-    let (reloads, upgrades) = if full { (20, 5) } else { (4, 2) };
+    let (reloads, upgrades) = if full() { (20, 5) } else { (4, 2) };
     let mut plan = Vec::new();
     for i in 0..reloads {
         plan.push(Event::Reload);
@@ -156,8 +159,8 @@ impl Survival {
 
     /// Waits until a good number of requests have gone through since now.
     fn settle(&self, running: &Running) {
-        let interval = running.next_interval();
-        assert!(wait_until(LIMIT, || running.report(interval).done() >= 40));
+        let (interval, enough) = (running.next_interval(), if full() { 300 } else { 40 });
+        assert!(wait_until(LIMIT, || running.report(interval).done() >= enough));
     }
 
     /// Reads the table, and checks that it knows what it knew, and follows this configuration.
