@@ -135,16 +135,28 @@ impl Nginx {
 
     /// Sends the old binary home: WINCH, so that its workers finish, then QUIT.
     pub fn retire_former(&mut self) -> Result<(), String> {
-        assert!(self.masters.len() == 2, "there is no former binary");
-        let former = self.masters[0].id();
-        signal(former, Signal::WINCH);
-        let finished = wait_until(LIMIT, || children_of(former).iter().all(|&pid| pid == self.master()));
+        let former = self.finish_former()?;
         signal(former, Signal::QUIT);
-        if !finished || !self.masters[0].wait(LIMIT) {
+        if !self.masters[0].wait(LIMIT) {
             return Err(format!("the old binary stays:\n{}", self.log()));
         }
         self.masters.remove(0);
         Ok(())
+    }
+
+    /// Takes an upgrade back whose old binary had been told to finish: HUP, so that it starts workers again, then QUIT
+    /// to the new one.
+    pub fn take_back(&mut self) -> Result<(), String> {
+        let (former, count) = (self.finish_former()?, self.workers().len());
+        signal(former, Signal::HUP);
+        signal(self.master(), Signal::QUIT);
+        let ended = self.current().wait(LIMIT);
+        // Its id is in the file again when it has seen the other's end: another upgrade may follow then.
+        if !ended || !wait_until(LIMIT, || pid_in(&self.scratch.path().join("nginx.pid")) == Some(former)) {
+            return Err(format!("the new binary stays:\n{}", self.log()));
+        }
+        self.masters.pop();
+        self.wait_for_workers(count)
     }
 
     /// error.log and standard error.
@@ -178,6 +190,15 @@ impl Nginx {
             ended || (TcpStream::connect(self.addr).is_ok() && self.workers().len() == count)
         });
         if up && !ended { Ok(()) } else { Err(format!("nginx did not start:\n{}", self.log())) }
+    }
+
+    /// Lets the old binary's workers finish, and waits for that; the id of its master, which stays.
+    fn finish_former(&self) -> Result<u32, String> {
+        assert!(self.masters.len() == 2, "there is no former binary");
+        let former = self.masters[0].id();
+        signal(former, Signal::WINCH);
+        let finished = wait_until(LIMIT, || children_of(former).iter().all(|&pid| pid == self.master()));
+        if finished { Ok(former) } else { Err(format!("old workers stay:\n{}", self.log())) }
     }
 
     fn current(&mut self) -> &mut Master {

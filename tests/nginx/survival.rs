@@ -170,7 +170,7 @@ impl Survival {
         assert_eq!(peers(&status).len(), count, "{status:#}");
         let peer = |i: usize| -> &Value {
             let address = self.bed.backends[i].addr().to_string();
-            *peers(&status).iter().find(|p| p["address"] == address.as_str()).expect("a peer in every list")
+            peers(&status).iter().find(|p| p["address"] == address.as_str()).expect("a peer in every list")
         };
         let (sick, heavy) = (peer(0), peer(1));
         assert_eq!((&sick["health"], &sick["ejections"]), (&"ejected".into(), &1.into()), "{status:#}");

@@ -222,6 +222,28 @@ fn old_workers_go_on_with_the_newest_list() {
     nginx.assert_clean_log();
 }
 
+/// What the new binary's time taught stays; its servers too, until the old binary reads its configuration again.
+#[test]
+fn an_upgrade_can_be_taken_back() {
+    need_nginx!();
+    let bed = bed();
+    let mut fewer = bed.config.clone();
+    fewer.http = fewer.http.replace(&format!("server {};", bed.backends[2].addr()), "");
+    let mut nginx = Nginx::start(&bed.config).unwrap();
+    let old = nginx.master();
+    nginx.upgrade(&fewer).unwrap();
+    find_out(&nginx);
+    nginx.take_back().unwrap();
+    assert_eq!(nginx.master(), old);
+    assert_eq!((ejected(&nginx), peers(&status(&nginx)).len()), (1, 2));
+    nginx.reload(Some(&bed.config)).unwrap();
+    assert_eq!((ejected(&nginx), peers(&status(&nginx)).len()), (1, 3));
+    nginx.upgrade(&bed.config).unwrap();
+    nginx.retire_former().unwrap();
+    assert_eq!((ejected(&nginx), in_flight(&nginx)), (1, 0));
+    nginx.assert_clean_log();
+}
+
 /// A file for a table, on a tmpfs where there is one.
 struct Place {
     file: PathBuf,
