@@ -49,7 +49,7 @@ fn refuses(nginx: &Nginx, config: &Config, how: Signal, sentence: &str) {
     assert_eq!(get(nginx, "/x").status, 200);
 }
 
-/// Lines of the log that are no notices, of faults those that contain the sentence left out.
+/// Faults in the log, those that contain the sentence left out.
 fn other_faults(nginx: &Nginx, sentence: &str) -> Vec<String> {
     nginx.faults().into_iter().filter(|line| !line.contains(sentence)).collect()
 }
@@ -138,6 +138,32 @@ fn another_layout_is_refused_or_replaced() {
     assert!(accepted && said.contains("a fresh table will replace") && said.contains(sentence), "{said}");
     let nginx = Nginx::start(&replace).unwrap();
     find_out(&nginx);
+    nginx.assert_clean_log();
+}
+
+#[test]
+fn another_layout_in_memory_starts_empty() {
+    need_nginx!();
+    let bed = bed();
+    let mut nginx = Nginx::start(&bed.config).unwrap();
+    find_out(&nginx);
+    // What a binary with another layout would leave; those that use the table have long read its header.
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", nginx.master())).unwrap().map(|entry| entry.unwrap().path());
+    let is_table =
+        |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.starts_with("/memfd:tidegate-table (deleted)"));
+    let tables: Vec<_> = descriptors.filter(is_table).collect();
+    assert_eq!(tables.len(), 1, "{tables:?}");
+    let memory = fs::File::options().write(true).open(&tables[0]).unwrap();
+    memory.write_all_at(&999u64.to_ne_bytes(), 8).unwrap();
+    nginx.upgrade(&bed.config).unwrap();
+    nginx.retire_former().unwrap();
+    assert!(nginx.log().contains("the former binary's table is of another layout: it starts empty"), "{}", nginx.log());
+    assert_eq!(ejected(&nginx), 0);
+    find_out(&nginx);
+    for worker in nginx.workers() {
+        let fds = fs::read_dir(format!("/proc/{worker}/fd")).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(fds.filter(is_table).count(), 0, "workers have the mapping only");
+    }
     nginx.assert_clean_log();
 }
 
