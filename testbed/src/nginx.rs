@@ -15,7 +15,7 @@ use crate::error_log::faults;
 use crate::master::Master;
 use crate::nginx_config::Config;
 use crate::ports::free_port;
-use crate::process::{Signal, adopt_orphans, children_of, signal, title_of, wait_for, wait_until};
+use crate::process::{Signal, adopt_orphans, children_of, is_gone, signal, title_of, wait_for, wait_until};
 use crate::scratch::Scratch;
 
 /// A running nginx.
@@ -112,6 +112,22 @@ impl Nginx {
     /// between connections are refused.
     pub fn restart(&mut self, config: &Config) -> Result<(), String> {
         self.quit()?;
+        self.masters = vec![launch(config, self.scratch.path(), self.addr, &self.env)?];
+        self.wait_for_workers(config.workers)
+    }
+
+    /// Kills the master and every worker by SIGKILL, and starts it again in the same place.
+    pub fn crash(&mut self, config: &Config) -> Result<(), String> {
+        let workers = children_of(self.master());
+        // The master first, or it would replace them.
+        for &pid in [self.master()].iter().chain(&workers) {
+            signal(pid, Signal::KILL);
+        }
+        if !self.current().wait(LIMIT) || !wait_until(LIMIT, || workers.iter().all(|&pid| is_gone(pid))) {
+            return Err(format!("nginx is not dead:\n{}", self.log()));
+        }
+        // It speaks of the dead.
+        let _ = fs::remove_file(self.scratch.path().join("nginx.pid"));
         self.masters = vec![launch(config, self.scratch.path(), self.addr, &self.env)?];
         self.wait_for_workers(config.workers)
     }

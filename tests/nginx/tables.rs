@@ -248,6 +248,36 @@ fn old_workers_go_on_with_the_newest_list() {
     nginx.assert_clean_log();
 }
 
+/// Nobody is left to take the dead workers' requests off but those that come after.
+#[test]
+fn a_table_in_a_file_outlives_the_death_of_all() {
+    need_nginx!();
+    let (mut bed, place) = (bed(), Place::new());
+    let config = with(&bed, &place.table(""));
+    let mut nginx = Nginx::start(&config).unwrap();
+    find_out(&nginx);
+    bed.backends[1].set(Behaviour::Hang).unwrap();
+    bed.backends[2].set(Behaviour::Hang).unwrap();
+    let before = bed.requests();
+    let mut held: Vec<_> = (0..6).map(|_| client(&nginx)).collect();
+    for client in &mut held {
+        client.connect().unwrap();
+        client.send(&Request::get("/held").to_bytes(nginx.addr())).unwrap();
+    }
+    assert!(wait_until(LIMIT, || bed.requests() - before >= 6));
+    assert!(in_flight(&nginx) > 0);
+    nginx.crash(&config).unwrap();
+    bed.backends[1].set(Behaviour::Ok).unwrap();
+    bed.backends[2].set(Behaviour::Ok).unwrap();
+    assert_eq!(ejected(&nginx), 1);
+    assert!(wait_until(LIMIT, || in_flight(&nginx) == 0), "{:#}", status(&nginx));
+    for _ in 0..6 {
+        assert_eq!(get(&nginx, "/x").status, 200);
+    }
+    assert_eq!(nginx.log().matches("connect() failed (111").count(), 1, "{}", nginx.log());
+    nginx.assert_clean_log();
+}
+
 /// What the new binary's time taught stays; its servers too, until the old binary reads its configuration again.
 #[test]
 fn an_upgrade_can_be_taken_back() {
