@@ -2,8 +2,9 @@
 //! a body that breaks off can still be had from another peer.
 //!
 //! It delays a response, so it is advised only where it can help: the end of the body can be judged and is within the
-//! bounds, and the request may go to another peer after this one, by the rules of `decide`. An event stream is never
-//! held: its pauses are its content. Nothing is reserved: when the body does break off, `decide` is asked anew.
+//! bounds, and the request may go to another peer after this one, by the rules of `decide`; or one has failed it already,
+//! and then a clean 502 is worth the wait even if nobody is left to try. An event stream is never held: its pauses are
+//! its content. Nothing is reserved: when the body does break off, `decide` is asked anew.
 //! Cost: a look at the candidates up to the first, and at one word of the budget. Source: RFC 9112, section 8 (a message
 //! that is incomplete must not pass for a complete one).
 
@@ -56,7 +57,8 @@ impl Request {
             BodyEnd::Length(n) => n != 0 && n <= u64::from(bytes),
             _ => true,
         };
-        let held = bytes != 0 && fits && !is_event_stream(body.content_type) && self.could_be_retried(now);
+        let helps = || self.attempts() > 1 || self.could_be_retried(now);
+        let held = bytes != 0 && fits && !is_event_stream(body.content_type) && helps();
         if held { Hold { bytes, ns } } else { Hold::NONE }
     }
 

@@ -448,7 +448,8 @@ unsafe extern "C" fn pick_by_rules(
 ///
 /// DELIVER comes with advice to hold the response back (`hold_ns`, `hold_bytes`) where that can help: its end can be
 /// judged (`framing` LENGTH, within the bound, or CHUNKED) and it is no event stream; the request may be repeated and
-/// has attempts, time, an untried peer and retry budget left.
+/// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
+/// the wait.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
 /// of them has an effect. Cost: as a report.
