@@ -9,6 +9,7 @@
 
 pub mod backend;
 pub mod behaviour;
+pub mod cases;
 pub mod client;
 pub mod echo;
 pub mod error_log;
@@ -21,6 +22,7 @@ pub mod ports;
 pub mod process;
 pub mod process_backend;
 pub mod proxy;
+pub mod raw;
 pub mod report;
 pub mod rng;
 pub mod scratch;

@@ -5,9 +5,11 @@
 
 mod answers;
 mod bed;
+mod bodies;
 mod configuration;
 mod failover;
 mod heads;
 mod keepalive;
 mod processes;
 mod variables;
+mod wire;
