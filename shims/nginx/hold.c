@@ -130,8 +130,10 @@ tg_hold_release(tg_request_t *p)
 
     tg_hold_end(p);
 
-    // nginx would wait for ever to send a buffer that is larger than all that it may have under way.
     if (p->buffer_start != NULL) {
+        // With buffering nginx passes a buffer on when it is full: this one is, or is no larger than the operator's.
+        b->end = b->last != b->pos ? b->last : ngx_min(b->end, b->last + (p->buffer_end - p->buffer_start));
+        // And it would wait for ever to send a buffer that is larger than all that it may have under way.
         p->conf.busy_buffers_size = ngx_max(p->conf.busy_buffers_size,
                                             (size_t) (b->end - b->start) + p->conf.bufs.size);
     }
