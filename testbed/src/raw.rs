@@ -94,7 +94,8 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 /// Status and fields, if every byte of the head is in order.
 fn parse_head(head: &[u8]) -> Option<(u16, Vec<(String, String)>)> {
-    let text = std::str::from_utf8(head).ok().filter(|t| t.chars().all(|c| c == '\r' || c == '\n' || !c.is_control()))?;
+    let text =
+        std::str::from_utf8(head).ok().filter(|t| t.chars().all(|c| c == '\r' || c == '\n' || !c.is_control()))?;
     let mut lines = text.strip_suffix("\r\n\r\n")?.split("\r\n");
     let first = lines.next()?.strip_prefix("HTTP/1.1 ")?;
     let status: u16 = first.get(..3)?.parse().ok().filter(|n| (200..600).contains(n))?;

@@ -42,7 +42,11 @@ fn faults(size: usize) -> Vec<(&'static str, Behaviour, &'static str)> {
         ("a chunk too long", Behaviour::Raw(and(b"2\r\nyyy\r\n0\r\n\r\n"), Then::KeepOpen), coding),
         ("bare LF", Behaviour::Raw(and(b"2\nyy\n0\n\n"), Then::KeepOpen), coding),
         ("NUL in an extension", Behaviour::Raw(and(b"2;\0\r\nyy\r\n0\r\n\r\n"), Then::KeepOpen), coding),
-        ("a trailer that is none", Behaviour::Raw(and(b"0\r\nno colon\r\n\r\n"), Then::KeepOpen), "http_protocol_error"),
+        (
+            "a trailer that is none",
+            Behaviour::Raw(and(b"0\r\nno colon\r\n\r\n"), Then::KeepOpen),
+            "http_protocol_error",
+        ),
     ]
 }
 
@@ -201,7 +205,8 @@ fn arrives(nginx: &Nginx, path: &str, what: &[u8]) -> Wire {
 fn an_event_stream_is_not_held() {
     need_nginx!();
     let mut bed = Bed::new(2, "round_robin; tidegate_hold_back 64k 60s").server(LOCATIONS);
-    let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head =
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
     bed.set_all(&Behaviour::Raw([head, b"9\r\ndata: 1\n\n\r\n".as_slice()].concat(), Then::KeepOpen));
     let nginx = bed.nginx();
     for path in ["/patient", "/patient/unbuffered"] {
@@ -230,6 +235,26 @@ fn a_response_that_pauses_is_let_go() {
         arrives(&nginx, path, what.as_bytes());
     }
     assert!(wait_until(LIMIT, || in_flight(&nginx) == 0));
+    nginx.assert_clean_log();
+}
+
+/// What is let go in the middle goes on where it was.
+#[test]
+fn what_comes_after_the_hold_back_is_passed_on() {
+    need_nginx!();
+    let mut bed = Bed::new(2, "round_robin; tidegate_hold_back 64k 5ms").server(LOCATIONS);
+    bed.set_all(&Behaviour::Pause(Duration::from_millis(40)));
+    let nginx = bed.nginx();
+    let mut client = crate::bed::client(&nginx);
+    for pad in [0, 100, 5000, 30_000, 60_000, 300_000] {
+        for (path, framing) in PATHS.iter().flat_map(|path| ["length", "chunked"].map(|framing| (path, framing))) {
+            let request = Request::get(&format!("{path}?pad={pad}&framing={framing}"));
+            let response = client.exchange(&request).unwrap();
+            assert!(request.is_echoed_by(&response), "{} {:?}\n{}", request.path, response.ending, nginx.log());
+        }
+    }
+    // No attempt was lost to it, and idle connections were kept.
+    assert_eq!(bed.requests(), 24);
     nginx.assert_clean_log();
 }
 
