@@ -188,6 +188,38 @@ fn bodies_of_every_size_pass_whole() {
     nginx.assert_clean_log();
 }
 
+/// Clients that read nothing until everybody has asked: what is held, and the buffer that grew for it, wait for them.
+#[test]
+fn slow_clients_get_it_whole() {
+    need_nginx!();
+    let bed = held(2);
+    let nginx = bed.nginx();
+    for (size, framing) in [50_000, 1_000_000].into_iter().flat_map(|size| ["length", "chunked"].map(|f| (size, f))) {
+        for path in ["/patient", "/patient/unbuffered"] {
+            let request = Request::get(&format!("{path}?pad={size}&framing={framing}"));
+            let mut clients: Vec<_> = (0..10).map(|_| crate::bed::client(&nginx)).collect();
+            let before = bed.requests();
+            for client in &mut clients {
+                client.connect().unwrap();
+                client.send(&request.to_bytes(nginx.addr())).unwrap();
+            }
+            assert!(wait_until(LIMIT, || bed.requests() == before + 10));
+            for client in &mut clients {
+                let response = client.read("GET").unwrap();
+                assert!(
+                    request.is_echoed_by(&response),
+                    "{} {} {:?}\n{}",
+                    request.path,
+                    response.status,
+                    response.ending,
+                    nginx.log()
+                );
+            }
+        }
+    }
+    nginx.assert_clean_log();
+}
+
 /// Waits until these bytes have come, and gives back the connection.
 fn arrives(nginx: &Nginx, path: &str, what: &[u8]) -> Wire {
     let mut wire = Wire::new(TcpStream::connect(nginx.addr()).unwrap());
