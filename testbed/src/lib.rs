@@ -14,6 +14,7 @@ pub mod client;
 pub mod echo;
 pub mod error_log;
 pub mod executions;
+pub mod h2;
 pub mod load;
 pub mod message;
 pub mod nginx;

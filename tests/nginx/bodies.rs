@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use tidegate_testbed::h2::{self, StreamEnd};
+use tidegate_testbed::ports::free_port;
 use tidegate_testbed::process::wait_until;
 use tidegate_testbed::raw::{self, Seen};
 use tidegate_testbed::wire::Wire;
@@ -112,6 +114,29 @@ fn beyond_the_hold_back_the_cut_shows() {
     }
     let charged: u64 = peers(&status(&nginx)).iter().map(|p| p["failures"].as_u64().unwrap()).sum();
     assert_eq!(charged, failures);
+    nginx.assert_clean_log();
+}
+
+/// An HTTP/2 client's connection goes on: its stream is reset.
+#[test]
+fn an_http_2_stream_is_reset() {
+    need_nginx!();
+    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut bed = Bed::new(1, "round_robin fails=31 budget=off").http(&format!(
+        "server {{ listen {addr} http2; location / {{ proxy_pass http://app; proxy_read_timeout 300ms; }}
+         {LOCATIONS} }}"
+    ));
+    let nginx = bed.nginx();
+    assert!(matches!(h2::get(addr, "/x?pad=300000", LIMIT).unwrap(), StreamEnd::Whole(n) if n > 300_000));
+    for (what, fault, _) in faults(300_000) {
+        bed.set_all(&fault);
+        for path in PATHS {
+            let end = h2::get(addr, path, LIMIT).unwrap();
+            assert!(matches!(end, StreamEnd::Reset(_)), "{what} {path}: {end:?}\n{}", nginx.log());
+        }
+        bed.set_all(&Behaviour::Ok);
+        get(&nginx, "/recover");
+    }
     nginx.assert_clean_log();
 }
 
