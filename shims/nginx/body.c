@@ -136,14 +136,23 @@ tg_body_finish(tg_request_t *p, ngx_int_t rc)
         u->keepalive = 0;
     }
 
-    // A body that ends with the connection has no other sign of a cut than a reset.
-    if ((rc == NGX_ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE) && r == r->main && r->header_sent && !r->header_only
-        && !r->chunked && r->headers_out.content_length_n == -1 && !u->upgrade
-        && r->http_version < NGX_HTTP_VERSION_20 && !client->error)
+    if ((rc != NGX_ERROR && rc < NGX_HTTP_SPECIAL_RESPONSE) || !r->header_sent || r->header_only || r->background
+        || u->upgrade || client->error)
     {
-        (void) setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-        // Or nginx would close it in good order first.
-        client->error = 1;
-        p->cut = 1;
+        return;
     }
+
+    if (r->main->http_version < NGX_HTTP_VERSION_20 && !r->main->chunked
+        && r->main->headers_out.content_length_n == -1)
+    {
+        // A body that ends with the connection has no other sign of a cut than a reset.
+        (void) setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+
+    } else if (r == r->main) {
+        return;
+    }
+
+    // Or nginx would close it in good order first, and end a response that lacks a part of a subrequest's as whole.
+    client->error = 1;
+    p->cut = 1;
 }

@@ -128,7 +128,7 @@ struct tg_request_s {
     unsigned holding : 1;
     // The time of the hold-back is up.
     unsigned let_go : 1;
-    // The client's connection is reset: no other end could show it the cut.
+    // The client's connection is ended by us: nginx's way would not show it the cut.
     unsigned cut : 1;
     unsigned paused : 1;
     // The pause is over, nginx is on its way to get().

@@ -117,6 +117,44 @@ fn beyond_the_hold_back_the_cut_shows() {
     nginx.assert_clean_log();
 }
 
+/// A part of a response fails over like a whole one; and if it is cut, so is the whole.
+#[test]
+fn a_subrequest_is_held_and_cut_like_any_request() {
+    need_nginx!();
+    let mut bed = held(2).server(
+        "location /main { proxy_pass http://app; addition_types *; add_after_body /buffered?pad=3000; }
+         location /unbuffered/main { proxy_pass http://app; addition_types *; add_after_body /unbuffered?pad=3000; }
+         location /static { return 200 static; addition_types *; add_after_body /buffered; }",
+    );
+    let nginx = bed.nginx();
+    for path in ["/main", "/unbuffered/main"] {
+        bed.backends[0].set(Behaviour::BreakOff).unwrap();
+        for _ in 0..6 {
+            let seen = ask_for(&nginx, path);
+            let Seen::Whole { status: 200, body, .. } = seen else { panic!("{path}: {seen:?}\n{}", nginx.log()) };
+            assert_eq!(String::from_utf8_lossy(&body).matches("backend=b1\n").count(), 2, "{path}\n{}", nginx.log());
+        }
+        assert!(bed.backends[0].requests() > 0);
+        bed.backends[0].set(Behaviour::Ok).unwrap();
+        (0..4).for_each(|_| drop(get(&nginx, "/recover")));
+    }
+    let whole = ask_for(&nginx, "/static");
+    assert!(
+        matches!(&whole, Seen::Whole { status: 200, body, .. } if body.starts_with(b"staticbackend=")),
+        "{whole:?}"
+    );
+    for (what, fault, _) in faults(300_000) {
+        bed.set_all(&fault);
+        for version in ["1.1", "1.0"] {
+            let request = format!("GET /static HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
+            assert_eq!(ask(&nginx, request.as_bytes()), Seen::Cut, "{what} {version}\n{}", nginx.log());
+        }
+        bed.set_all(&Behaviour::Ok);
+        (0..4).for_each(|_| drop(get(&nginx, "/recover")));
+    }
+    nginx.assert_clean_log();
+}
+
 /// An HTTP/2 client's connection goes on: its stream is reset.
 #[test]
 fn an_http_2_stream_is_reset() {
