@@ -10,7 +10,8 @@
 
 #include "tidegate_module.h"
 
-#define UPSTREAM_OPTIONS_MOST (16u << 20)
+// What the library allows.
+#define MOST_HELD (16u << 20)
 
 static void tg_hold_over(ngx_event_t *ev);
 
@@ -34,7 +35,7 @@ tg_directive_hold(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     size = ngx_parse_size(&args[1]);
 
-    if (size < 1 || size > (ssize_t) UPSTREAM_OPTIONS_MOST) {
+    if (size < 1 || size > (ssize_t) MOST_HELD) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid value \"%V\" of \"tidegate_hold_back\": a size from 1 to 16m, or \"off\" alone, is "
                            "allowed", &args[1]);
