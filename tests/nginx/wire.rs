@@ -15,7 +15,7 @@ const TIDEGATE: &str = "round_robin fails=31 budget=off eject=1ms; tidegate_hold
 /// Buffered and not, and with the client's Upgrade passed on.
 fn bed(backends: usize) -> Bed {
     Bed::new(backends, TIDEGATE).server(
-        "proxy_read_timeout 300ms;
+        "proxy_read_timeout 1s;
          location /unbuffered { proxy_pass http://app; proxy_buffering off; }
          location /upgrade {
              proxy_pass http://app;
