@@ -408,6 +408,9 @@
 // No status counts as a failure.
 #define TIDEGATE_STATUS_NOTHING 2147483648
 
+// For `hold_bytes`: hold no response back.
+#define TIDEGATE_HOLD_OFF 4294967295
+
 // What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 #define TIDEGATE_VERDICT_NEED_MORE 0
 
@@ -706,6 +709,17 @@ typedef struct tidegate_outcome {
   uint64_t head_ns;
   // From the pick to the end.
   uint64_t total_ns;
+  // For tidegate_request_head: the body's length if `framing` is LENGTH.
+  uint64_t content_length;
+  // For tidegate_request_head: the value of Content-Type; NULL: there is none.
+  const char *content_type;
+  // Its length in bytes.
+  size_t content_type_len;
+  // For tidegate_request_head: TIDEGATE_FRAMING_* of the body, by which its end can be known. Leave it 0 where a
+  // hold-back makes no sense: the response is complete already, or this host can't hold it.
+  uint32_t framing;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_outcome;
 
 // What to do next.
@@ -730,6 +744,14 @@ typedef struct tidegate_decision {
   uint32_t flags;
   // Reserved, 0.
   uint32_t reserved;
+  // DELIVER of tidegate_request_head: keep the response until it is complete, but not for longer than this from its
+  // head on, in nanoseconds. 0: don't.
+  uint64_t hold_ns;
+  // And no more than this many bytes of its body, framing counted. Once either bound is passed let it go: a body that
+  // breaks off before can be retried, for no byte was delivered. 0: don't hold.
+  uint32_t hold_bytes;
+  // Reserved, 0.
+  uint32_t reserved_hold;
 } tidegate_decision;
 
 // The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
@@ -893,6 +915,13 @@ typedef struct tidegate_upstream_options {
   uint64_t backoff_max_ns;
   // How long a request may take over all its attempts, before its last retry starts; default no limit.
   uint64_t deadline_ns;
+  // Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
+  // that breaks off can be had from another peer; default 50 ms.
+  uint64_t hold_ns;
+  // Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
+  uint32_t hold_bytes;
+  // Reserved, 0.
+  uint32_t reserved_hold;
 } tidegate_upstream_options;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
@@ -1182,11 +1211,16 @@ tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t
 // stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 // When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 //
+// DELIVER comes with advice to hold the response back (`hold_ns`, `hold_bytes`) where that can help: its end can be
+// judged (`framing` LENGTH, within the bound, or CHUNKED) and it is no event stream; the request may be repeated and
+// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
+// the wait.
+//
 // Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
 // of them has an effect. Cost: as a report.
 //
 // # Safety
-// `request` was started by this worker; `decision` is writable and its `struct_size` set.
+// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
 tidegate_status tidegate_request_head(struct tidegate_request *request,
                                       const struct tidegate_outcome *outcome,
                                       uint64_t now_ns,

@@ -48,6 +48,8 @@ tg_request_cleanup(void *data)
         ngx_delete_posted_event(&p->pause);
     }
 
+    tg_hold_end(p);
+
     if (p->open && p->main->worker != NULL) {
         tidegate_request_end(&p->request, tg_now());
     }
@@ -324,6 +326,8 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     tidegate_status status;
     ngx_uint_t nginx_status;
     uint64_t now;
+
+    tg_hold_end(p);
 
     if (p->robin != NULL) {
         p->robin_free(pc, p->robin, state);

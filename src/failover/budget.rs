@@ -36,6 +36,17 @@ pub(super) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
     word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
 }
 
+/// Whether there is a token now. Takes none; sums the requests only if the word itself holds none.
+pub(super) fn has(table: &Table, upstream: UpstreamId, now: u64) -> bool {
+    let (ppm, per_second) = table.budget_policy(upstream);
+    let Some(word) = table.budget_word(upstream) else { return false };
+    let bits = word.load(Ordering::Relaxed);
+    ppm == u32::MAX
+        || bits == 0
+        || Bucket::from_bits(bits).tokens >= TOKEN
+        || Bucket::from_bits(bits).filled(table.requests(upstream), now, ppm, per_second).tokens >= TOKEN
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Bucket {
     tokens: u64,

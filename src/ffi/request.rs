@@ -1,13 +1,14 @@
 //! `tidegate_request_*`: the path of one request, from the pick to the answer.
 
 use super::responder::tidegate_answer;
+use super::validator::{TIDEGATE_FRAMING_CHUNKED, TIDEGATE_FRAMING_LENGTH};
 use super::worker::tidegate_worker;
 use super::{
     Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, TIDEGATE_OK, bytes, guard, guard_value,
     init_struct, is_whole, out, read_struct, read_whole, tidegate_status, write_bytes, write_struct, write_whole,
 };
 use crate::cause::Cause;
-use crate::failover::{self, Outcome, Phase, Request, Worker};
+use crate::failover::{self, Body, BodyEnd, Outcome, Phase, Request, Verdict, Worker};
 use crate::http::Method;
 use crate::table::Selector;
 use std::ffi::{c_char, c_int};
@@ -181,8 +182,19 @@ pub struct tidegate_outcome {
     pub head_ns: u64,
     /// From the pick to the end.
     pub total_ns: u64,
+    /// For tidegate_request_head: the body's length if `framing` is LENGTH.
+    pub content_length: u64,
+    /// For tidegate_request_head: the value of Content-Type; NULL: there is none.
+    pub content_type: *const c_char,
+    /// Its length in bytes.
+    pub content_type_len: usize,
+    /// For tidegate_request_head: TIDEGATE_FRAMING_* of the body, by which its end can be known. Leave it 0 where a
+    /// hold-back makes no sense: the response is complete already, or this host can't hold it.
+    pub framing: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
-// SAFETY: as above.
+// SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_outcome {}
 
 /// What to do next.
@@ -209,6 +221,14 @@ pub struct tidegate_decision {
     pub flags: u32,
     /// Reserved, 0.
     pub reserved: u32,
+    /// DELIVER of tidegate_request_head: keep the response until it is complete, but not for longer than this from its
+    /// head on, in nanoseconds. 0: don't.
+    pub hold_ns: u64,
+    /// And no more than this many bytes of its body, framing counted. Once either bound is passed let it go: a body that
+    /// breaks off before can be retried, for no byte was delivered. 0: don't hold.
+    pub hold_bytes: u32,
+    /// Reserved, 0.
+    pub reserved_hold: u32,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_decision {}
@@ -426,11 +446,16 @@ unsafe extern "C" fn pick_by_rules(
 /// stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 /// When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 ///
+/// DELIVER comes with advice to hold the response back (`hold_ns`, `hold_bytes`) where that can help: its end can be
+/// judged (`framing` LENGTH, within the bound, or CHUNKED) and it is no event stream; the request may be repeated and
+/// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
+/// the wait.
+///
 /// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
 /// of them has an effect. Cost: as a report.
 ///
 /// # Safety
-/// `request` was started by this worker; `decision` is writable and its `struct_size` set.
+/// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tidegate_request_head(
     request: *mut tidegate_request,
@@ -441,8 +466,16 @@ pub unsafe extern "C" fn tidegate_request_head(
     guard(|| {
         // SAFETY: the caller vouches for all three.
         let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
+        // SAFETY: the caller vouches for the content type.
+        let content_type = unsafe { bytes(o.content_type, o.content_type_len) }?;
         let decided = request.head(&parse_outcome(&o)?, now_ns)?;
-        decision.write(&export_decision(&decided));
+        let mut exported = export_decision(&decided);
+        if decided.verdict == Verdict::Deliver {
+            let hold = request.hold(&Body { end: parse_body_end(&o), content_type }, now_ns);
+            exported.hold_ns = hold.ns;
+            exported.hold_bytes = hold.bytes;
+        }
+        decision.write(&exported);
         Ok(())
     })
 }
@@ -611,6 +644,14 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     })
 }
 
+fn parse_body_end(o: &tidegate_outcome) -> BodyEnd {
+    match o.framing {
+        TIDEGATE_FRAMING_LENGTH => BodyEnd::Length(o.content_length),
+        TIDEGATE_FRAMING_CHUNKED => BodyEnd::Chunked,
+        _ => BodyEnd::Unjudged,
+    }
+}
+
 #[inline(always)]
 fn export_pick(picked: &failover::Picked) -> tidegate_pick {
     tidegate_pick {
@@ -636,5 +677,8 @@ fn export_decision(d: &failover::Decision) -> tidegate_decision {
         attempts: d.attempts,
         flags: d.flags,
         reserved: 0,
+        hold_ns: 0,
+        hold_bytes: 0,
+        reserved_hold: 0,
     }
 }

@@ -50,6 +50,9 @@ pub const TIDEGATE_STATUS_404: u32 = 64;
 /// No status counts as a failure.
 pub const TIDEGATE_STATUS_NOTHING: u32 = 0x80000000;
 
+/// For `hold_bytes`: hold no response back.
+pub const TIDEGATE_HOLD_OFF: u32 = 0xFFFFFFFF;
+
 /// How an upstream is used; 0 is the default everywhere.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -89,6 +92,13 @@ pub struct tidegate_upstream_options {
     pub backoff_max_ns: u64,
     /// How long a request may take over all its attempts, before its last retry starts; default no limit.
     pub deadline_ns: u64,
+    /// Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
+    /// that breaks off can be had from another peer; default 50 ms.
+    pub hold_ns: u64,
+    /// Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
+    pub hold_bytes: u32,
+    /// Reserved, 0.
+    pub reserved_hold: u32,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_upstream_options {}
@@ -543,6 +553,8 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
         backoff_base_ns: or64(o.backoff_base_ns, d.backoff_base_ns),
         backoff_max_ns: or64(o.backoff_max_ns, d.backoff_max_ns),
         deadline_ns: o.deadline_ns,
+        hold_bytes: or(o.hold_bytes, d.hold_bytes),
+        hold_ns: or64(o.hold_ns, d.hold_ns),
     }
     .checked()
 }

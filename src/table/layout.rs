@@ -71,6 +71,9 @@ pub(super) mod upstream {
     pub(in crate::table) const NAME_WORDS: usize = 8;
     /// When an idle connection was last closed under a request; 0: never.
     pub(in crate::table) const RACE: usize = 22;
+    /// Most bytes and longest time of a hold-back; 0 bytes: none.
+    pub(in crate::table) const HOLD_BYTES: usize = 23;
+    pub(in crate::table) const HOLD: usize = 24;
     pub(in crate::table) const WORDS: usize = 32;
 }
 

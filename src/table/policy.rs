@@ -54,6 +54,10 @@ pub struct Policy {
     pub backoff_max_ns: u64,
     /// Time for all attempts; 0: no limit.
     pub deadline_ns: u64,
+    /// Most of a response that is held back; 0: none.
+    pub hold_bytes: u32,
+    /// Longest time that it is held back.
+    pub hold_ns: u64,
 }
 
 impl Default for Policy {
@@ -72,6 +76,8 @@ impl Default for Policy {
             backoff_base_ns: 25_000_000,
             backoff_max_ns: 250_000_000,
             deadline_ns: 0,
+            hold_bytes: 65_536,
+            hold_ns: 50_000_000,
         }
     }
 }
@@ -80,6 +86,9 @@ impl Default for Policy {
 pub(crate) const MOST_ATTEMPTS: u32 = 16;
 const ALL_STATUSES: u32 = 0x7f;
 const NO_STATUS: u32 = 0x8000_0000;
+const NO_HOLD: u32 = u32::MAX;
+/// A host may have as much in memory for each request.
+const MOST_HELD: u32 = 16 << 20;
 
 impl Policy {
     /// Checks every bound.
@@ -92,6 +101,10 @@ impl Policy {
         at_most("max_attempts", self.max_attempts, MOST_ATTEMPTS)?;
         at_most("eject_failures", self.eject_failures, super::state::MAX_STREAK)?;
         at_most("half_open_successes", self.half_open_successes, 7)?;
+        if self.hold_bytes == NO_HOLD {
+            self.hold_bytes = 0;
+        }
+        at_most("hold_bytes", self.hold_bytes, MOST_HELD)?;
         if self.failure_statuses == NO_STATUS {
             self.failure_statuses = 0;
         }
@@ -189,6 +202,8 @@ impl Table {
         set(word::BUDGET_POLICY, u64::from(policy.retry_budget_ppm) | u64::from(policy.retry_budget_min_per_s) << 32);
         set(word::BACKOFF_BASE, policy.backoff_base_ns);
         set(word::BACKOFF_MAX, policy.backoff_max_ns);
+        set(word::HOLD_BYTES, u64::from(policy.hold_bytes));
+        set(word::HOLD, policy.hold_ns);
     }
 
     /// The packed part of an upstream's policy.
@@ -209,6 +224,11 @@ impl Table {
     /// First and largest bound of the backoff.
     pub(crate) fn backoff_ns(&self, id: UpstreamId) -> (u64, u64) {
         (self.upstream_value(id, word::BACKOFF_BASE), self.upstream_value(id, word::BACKOFF_MAX))
+    }
+
+    /// Most bytes and longest time of a hold-back.
+    pub(crate) fn hold(&self, id: UpstreamId) -> (u32, u64) {
+        (self.upstream_value(id, word::HOLD_BYTES) as u32, self.upstream_value(id, word::HOLD))
     }
 
     /// Retries per million requests, and per second in any case.
