@@ -2,14 +2,17 @@
 //!
 //! Not a robust pthread mutex: glibc keeps a list of those through the memory that they lie in, and follows it when a
 //! process ends, so a damaged table would lead the host's exit astray. Here a dead owner is recognised by its identity
-//! (process id and start time) and succeeded by one CAS; what it left half done is done anew by whoever comes next,
-//! because every change starts from the slots themselves (see `membership`). Never taken on the request path.
+//! (see `identity`) and succeeded by one CAS; what it left half done is done anew by whoever comes next,
+//! because every change starts from the slots themselves (see `membership`). Never taken on the request path. An owner of another
+//! PID namespace is never succeeded, for nobody here can tell whether it has ended: others are told BUSY until a process
+//! of its own namespace has looked.
 //!
 //! # Orderings
 //! The CAS that takes the word is Acquire and pairs with the Release CAS that frees it: a writer sees all that the one
 //! before it wrote, Relaxed though it was. One that succeeds a dead owner pairs with nothing and needs nothing: the
 //! stores of a process that has ended are in memory.
 
+use super::identity::Life;
 use super::layout::header;
 use super::{ProcessIdentity, Table};
 use crate::error::{Error, TIDEGATE_ERR_BUSY};
@@ -45,7 +48,7 @@ impl Table {
         for attempt in 0..TRIES {
             match word.compare_exchange(0, identity.bits(), Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Ok(Control { table: self, identity, _turn: turn }),
-                Err(owner) if attempt % 64 == 0 && !ProcessIdentity::from_bits(owner).is_alive() => {
+                Err(owner) if attempt % 64 == 0 && is_over(owner, identity) => {
                     if word.compare_exchange(owner, identity.bits(), Ordering::Acquire, Ordering::Relaxed).is_ok() {
                         return Ok(Control { table: self, identity, _turn: turn });
                     }
@@ -56,4 +59,8 @@ impl Table {
         }
         Err(busy())
     }
+}
+
+fn is_over(owner: u64, me: ProcessIdentity) -> bool {
+    matches!(ProcessIdentity::from_bits(owner).life(me), Life::Ended | Life::Doubtful)
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, TIDEGATE_ERR_INVALID};
 /// "TIDEGATE", read as a little-endian word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
 /// Grows whenever the meaning of a word changes.
-pub(super) const LAYOUT_VERSION: u32 = 1;
+pub(super) const LAYOUT_VERSION: u32 = 2;
 
 pub(super) const MAX_UPSTREAMS: u32 = 4096;
 pub(super) const MAX_PEERS: u32 = 65536;
@@ -100,6 +100,14 @@ pub(super) const CAUSES: usize = 48;
 pub(super) const EVENT_WORDS: usize = 8;
 /// Words of a lease: a line, so that joining disturbs nobody.
 pub(super) const LEASE_WORDS: usize = 8;
+
+/// What stands in a lease's line behind the lease itself, by position.
+pub(super) mod lease {
+    /// The time of its holder's last tick.
+    pub(in crate::table) const BEAT: usize = 1;
+    /// How long its holder may be silent; 0: see `lease`.
+    pub(in crate::table) const PATIENCE: usize = 2;
+}
 
 /// Capacities of a table, within their bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -170,7 +170,7 @@ impl Table {
         if (0..self.region.capacity.peers).any(was_used) {
             super::lane::settle();
         }
-        let free = |slot: &u32| !self.is_live(*slot) && self.slot_counts(*slot).1 == 0;
+        let free = |slot: &u32| !self.is_live(*slot) && self.is_quiet(*slot);
         (0..self.region.capacity.peers).rev().filter(free).collect()
     }
 
