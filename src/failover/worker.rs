@@ -47,6 +47,7 @@ impl Worker {
         let present = Presence::new()?;
         // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
         table.reclaim(now);
+        table.finish_for_the_dead();
         let lane = table.join()?;
         table.beat(lane, patience_ns, now);
         let own = mix(now ^ u64::from(std::process::id()).rotate_left(32)) ^ mix(u64::from(lane.index()) + 1);
@@ -75,6 +76,7 @@ impl Worker {
         }
         let table = self.table();
         table.reclaim(now);
+        table.finish_for_the_dead();
         table.scrub();
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.

@@ -214,7 +214,7 @@ mod tests {
     fn a_scrub_beside_a_worker_that_stands_still_is_made_good() {
         let (table, slot) = counted();
         let lane = table.join().unwrap();
-        let (aggregate, cell) = (table.aggregate(slot).unwrap(), table.lane_cell(lane.index, slot).unwrap());
+        let (aggregate, cell) = (table.aggregate(slot).unwrap(), table.lane_cell(lane.index(), slot).unwrap());
         aggregate.fetch_add(1, Ordering::Relaxed);
         // Here the worker is stopped for a while.
         table.scrub();

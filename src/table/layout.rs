@@ -37,6 +37,8 @@ pub(super) mod header {
     pub(in crate::table) const BOOT_HIGH: usize = 11;
     pub(in crate::table) const MONOTONIC_SHIFT: usize = 12;
     pub(in crate::table) const BOOTTIME_SHIFT: usize = 13;
+    /// The same process once more, stored second: tells an owner from a damaged word.
+    pub(in crate::table) const CONTROL_SEAL: usize = 14;
     /// Number of the newest event; on a line of its own, because every event writes it.
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.
@@ -91,6 +93,10 @@ pub(super) mod peer {
     pub(in crate::table) const ADDRESS_WORDS: usize = 14;
     pub(in crate::table) const NAME: usize = 20;
     pub(in crate::table) const NAME_WORDS: usize = 8;
+    /// Parameters that come into force with a list: see `membership`.
+    pub(in crate::table) const NEXT_PARAMETERS: usize = 28;
+    /// Generation of that list | administrative state << 32 | 1 << 34; 0: none.
+    pub(in crate::table) const NEXT: usize = 29;
     pub(in crate::table) const WORDS: usize = 32;
 }
 
