@@ -83,7 +83,7 @@ impl Table {
     fn free_or_over(&self, attempt: u32, me: ProcessIdentity) -> Option<u64> {
         let owner = self.region.header[header::CONTROL].load(Ordering::Relaxed);
         let sealed = self.region.header[header::CONTROL_SEAL].load(Ordering::Relaxed) == owner;
-        let over = || attempt.is_multiple_of(64) && is_over(owner, me) || attempt >= UNSEALED_TRIES && !sealed;
+        let over = || attempt.is_multiple_of(16) && is_over(owner, me) || attempt >= UNSEALED_TRIES && !sealed;
         (owner == 0 || over()).then_some(owner)
     }
 

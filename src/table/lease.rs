@@ -65,7 +65,8 @@ impl Lane {
 /// Whether a lease is out, as its holder sees it.
 #[inline(always)]
 pub(super) fn is_out(lease: &AtomicU64) -> bool {
-    lease.load(Ordering::Relaxed) & OUT != 0
+    // OUT is the sign: one comparison with memory.
+    lease.load(Ordering::Relaxed).cast_signed() < 0
 }
 
 impl Table {
