@@ -48,6 +48,9 @@ const CLEARING: u64 = 1 << 62;
 /// The silence after which a process that nobody here can see is out, where it did not say.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
+/// A heartbeat so far ahead is none: a day.
+const DAMAGE_NS: u64 = 86_400_000_000_000;
+
 /// A lease that this process holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lane {
@@ -188,8 +191,9 @@ impl Table {
             0 => otherwise,
             asked => asked,
         };
-        // Both ways, for a damaged beat must not lie ahead for ever.
-        patience != u64::MAX && now.abs_diff(self.lease_word(index, word::BEAT)) > patience
+        let beat = self.lease_word(index, word::BEAT);
+        // A beat may lie ahead of one who was stopped since it asked for the time; far ahead it is damage.
+        patience != u64::MAX && (now.saturating_sub(beat) > patience || beat.saturating_sub(now) > DAMAGE_NS)
     }
 
     /// Makes sure that this process holds the lane, if need be by taking it back: what it has open counts again.
