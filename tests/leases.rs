@@ -160,7 +160,12 @@ fn who_asked_for_less_patience_is_out_and_comes_back() {
         (|_, request, now| assert_eq!(request.report(&ok(), now).unwrap().attempts, 1), 1),
         (|_, request, now| assert_eq!(request.head(&ok(), now).unwrap().attempts, 1), 2),
         (|_, request, now| request.end(now), 1),
-        (|worker, _, now| drop(start(worker, 0, Method::Get, now)), 2),
+        (
+            |worker, _, now| {
+                start(worker, 0, Method::Get, now);
+            },
+            2,
+        ),
         (|worker, _, now| worker.tick(now).unwrap(), 2),
     ];
     for (first, left) in first_calls {
