@@ -51,7 +51,7 @@ test: setup ## All tests but the long ones
 
 .PHONY: test-deep
 test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx upgraded and killed, ThreadSanitizer, fuzzing, many more random cases
-	TIDEGATE_KILLS=10000 cargo test --release --test processes
+	TIDEGATE_KILLS=10000 cargo test --release --test processes --test storm
 	$(MAKE) torture-deep
 	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
 	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties

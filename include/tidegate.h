@@ -339,6 +339,13 @@
 // A dead worker's lane was cleared: `value` in-flight requests were taken off.
 #define TIDEGATE_EVENT_WORKER_RECLAIMED 7
 
+// A worker that may live was silent for too long: its lane is left out of the sums, and with it `value` requests in
+// flight. See `tidegate_worker_join`.
+#define TIDEGATE_EVENT_WORKER_OUT 9
+
+// It is back, with `value` requests in flight.
+#define TIDEGATE_EVENT_WORKER_BACK 10
+
 // This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 #define TIDEGATE_EVENT_TABLE_REPLACED 8
 
@@ -849,7 +856,7 @@ typedef struct tidegate_table_options {
   // TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
   // default REFUSE. Other calls do not read it.
   uint32_t on_mismatch;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
 } tidegate_table_options;
 
@@ -870,10 +877,10 @@ typedef struct tidegate_event {
   uint32_t upstream;
   // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
   uint32_t cause;
-  // WORKER_RECLAIMED: the lane of the worker that died; else 0.
+  // WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: the worker's lane; else 0.
   uint32_t worker;
   // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-  // there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+  // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
   // TIDEGATE_REPLACED_*.
   uint64_t value;
 } tidegate_event;
@@ -906,7 +913,7 @@ typedef struct tidegate_upstream_options {
   uint32_t retry_budget_ppm;
   // Retries a second that the budget allows in any case; default 10.
   uint32_t retry_budget_min_per_s;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
   // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
   // more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
@@ -1063,10 +1070,14 @@ typedef struct tidegate_worker_options {
   size_t struct_size;
   // TIDEGATE_WORKER_* bits.
   uint32_t flags;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
   // Seed of this worker's choices; default: from the lane, the process and the time of joining.
   uint64_t seed;
+  // After so long without `tidegate_worker_tick`, in nanoseconds, the worker is out: its requests in flight count no
+  // longer until it wakes up. At least 2 s. Default: never while its process can be seen to live, however long it is
+  // stopped, for its connections are open; and 10 s where all others are in another PID namespace and cannot see it.
+  uint64_t lease_ns;
 } tidegate_worker_options;
 
 // Success.
@@ -1099,7 +1110,7 @@ typedef struct tidegate_worker_options {
 // The handle was made before fork(): this process must call `tidegate_worker_join` first.
 #define TIDEGATE_ERR_FORKED -9
 
-// The memory or file is not a table, or one of another layout, capacity or clock, or it is damaged.
+// The memory or file is not a table, or one of another layout or capacity, or it is damaged.
 #define TIDEGATE_ERR_LAYOUT -10
 
 // Another process is changing the membership and did not finish in time. Try again.
@@ -1119,6 +1130,14 @@ typedef struct tidegate_worker_options {
 
 // The table was opened with `tidegate_table_open_read_only`, and the call would write to it.
 #define TIDEGATE_ERR_READ_ONLY -16
+
+// This worker's lease is gone: somebody who could not see its process took it for ended, or the table was damaged.
+// Leave, and join anew. (A worker that was merely out takes its lease back by itself.)
+#define TIDEGATE_ERR_LEASE_LOST -17
+
+// The table's times are of another clock than this process's: it was made in another time namespace, or later than
+// `now_ns`.
+#define TIDEGATE_ERR_CLOCK -18
 
 #ifdef __cplusplus
 extern "C" {
@@ -1188,7 +1207,7 @@ uint32_t tidegate_cause_from_errno(int error, uint32_t phase, uint32_t flags);
 // is forgotten: end the previous one first.
 //
 // Thread rule: worker-owned; the worker must outlive the request. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND,
-// FORKED. Cost: clears some fields.
+// FORKED, LEASE_LOST. Cost: clears some fields.
 //
 // # Safety
 // `worker` is a live handle; `request` is writable; `options` is valid.
@@ -1200,12 +1219,14 @@ tidegate_status tidegate_request_start(const struct tidegate_worker *worker,
 // Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 //
 // Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
 // of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 //
 // # Safety
 // `request` was started by this worker; `pick` is writable and its `struct_size` set.
-tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t now_ns, struct tidegate_pick *pick);
+tidegate_status tidegate_request_pick(struct tidegate_request *request,
+                                      uint64_t now_ns,
+                                      struct tidegate_pick *pick);
 
 // Judges the status of a response whose head has come, before anything goes to the client: DELIVER (the attempt
 // stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
@@ -1216,7 +1237,7 @@ tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t
 // has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
 // the wait.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 // of them has an effect. Cost: as a report.
 //
 // # Safety
@@ -1228,7 +1249,7 @@ tidegate_status tidegate_request_head(struct tidegate_request *request,
 
 // Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 // of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 //
 // # Safety
@@ -1396,15 +1417,16 @@ tidegate_status tidegate_table_attach_at(void *memory, size_t size, struct tideg
 // - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
 //   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
 // - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
-// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
+// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: CLOCK, whatever
 //   `on_mismatch` says, because its users may be alive.
 //
 // Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of
-// `tidegate_table_new` are sealed against that. All processes must be of one PID namespace. To remove a table, remove
+// `tidegate_table_new` are sealed against that. Processes of several PID namespaces may share a table: see
+// `tidegate_worker_join`; who dies while it changes the membership is succeeded only from its own. To remove a table, remove
 // its file: processes that use it go on.
 //
 // Thread rule: set-up only; it may wait for another process that replaces the same table, 2 s at most. Errors: NULL,
-// INVALID, STRUCT_SIZE, LAYOUT, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
+// INVALID, STRUCT_SIZE, LAYOUT, CLOCK, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
 // `tidegate_table_free`.
 //
 // # Safety
@@ -1434,7 +1456,7 @@ tidegate_status tidegate_table_check(const char *path,
 // changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of
 // `tidegate_table_open`, without owner, mode and capacities; a table left from before a reboot is LAYOUT.
 //
-// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, SYSTEM. Free it with `tidegate_table_free`.
+// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, CLOCK, SYSTEM. Free it with `tidegate_table_free`.
 //
 // # Safety
 // As `tidegate_table_open`.
@@ -1709,9 +1731,16 @@ tidegate_status tidegate_worker_options_init(struct tidegate_worker_options *opt
 // Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
 // that will serve. `options` may be NULL: the defaults.
 //
+// The lane is this worker's until it leaves or its process ends, which the others notice at their next tick or join.
+// Within a PID namespace they tell by its process id and start time; from another one only by its ticks: a worker
+// that does not tick for `lease_ns` is out. Nobody else gets its lane, only its requests in flight no longer count. When
+// it wakes up, its next call (start, pick, head, report, end or tick) takes the lease back before it writes anything:
+// its open requests count again, none fails, and events WORKER_OUT and WORKER_BACK tell of it. The lane of a worker
+// that is out is freed only by itself or, if it has ended, from its own PID namespace.
+//
 // Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, INVALID, STRUCT_SIZE, FULL (every lane belongs
-// to a live worker), SYSTEM (Linux 4.14 or later is needed). Processes see whether another is alive by its id: all that
-// share a table must be in one PID namespace. Leave with `tidegate_worker_leave`.
+// to a worker that lives, or may live in another PID namespace), SYSTEM (Linux 4.14 or later is needed). Leave with
+// `tidegate_worker_leave`.
 //
 // # Safety
 // `table` is a live handle; `options` is NULL or valid; `worker` is writable.
@@ -1729,10 +1758,11 @@ tidegate_status tidegate_worker_join(const struct tidegate_table *table,
 // `worker` is NULL or a live handle that is not used again.
 void tidegate_worker_leave(struct tidegate_worker *worker);
 
-// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
-// in every worker; the work is shared out and done once.
+// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates, finishes a declaration of peers
+// whose process died on the way. Call it once a second or so in every worker, for it is also the worker's heartbeat
+// (`lease_ns`); the work is shared out and done once.
 //
-// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the peers, for those with a limit or
+// Thread rule: worker-owned. Errors: NULL, FORKED, LEASE_LOST. Cost: linear in the peers, for those with a limit or
 // least_request times the workers; a few system calls a worker.
 //
 // # Safety

@@ -112,7 +112,7 @@ impl Request {
         deadline: u64,
         now: u64,
     ) -> Result<Request, Error> {
-        worker.check()?;
+        worker.check(now)?;
         if flags & !(NOT_REPLAYABLE | RETRY_SAFE | NO_RETRY) != 0 {
             return Err(Error::invalid(format!("flags is {flags:#x}: not TIDEGATE_REQUEST_* bits")));
         }
@@ -179,7 +179,7 @@ impl Request {
     #[inline(never)]
     pub(crate) fn pick_by_rules(&mut self, now: u64) -> Result<Option<Picked>, Error> {
         let worker = self.worker();
-        worker.check()?;
+        worker.check(now)?;
         if self.state == Stage::Open {
             return Err(Error::of(TIDEGATE_ERR_STATE));
         }
@@ -263,7 +263,7 @@ impl Request {
 
     /// Judges the head of a response before anything goes to the client.
     pub fn head(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
-        self.expect_open()?;
+        self.expect_open(now)?;
         self.received_status = outcome.status;
         let failing = self.failing_status(outcome);
         if !failing {
@@ -304,7 +304,7 @@ impl Request {
     #[cold]
     #[inline(never)]
     fn report_by_rules(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
-        self.expect_open()?;
+        self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
             self.received_status = outcome.status;
@@ -366,7 +366,7 @@ impl Request {
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
         // In a forked child the lane is its parent's: the attempt goes on there.
-        if self.state == Stage::Open && self.worker().check().is_ok() {
+        if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
             self.release();
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
@@ -469,8 +469,8 @@ impl Request {
     }
 
     #[inline]
-    fn expect_open(&self) -> Result<(), Error> {
-        self.worker().check()?;
+    fn expect_open(&self, now: u64) -> Result<(), Error> {
+        self.worker().check(now)?;
         if self.state == Stage::Open { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_STATE)) }
     }
 

@@ -1,6 +1,6 @@
 //! A worker: one process or thread that serves requests, its lane, its places in the cycles, its random numbers.
 
-use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_SYSTEM};
+use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_SYSTEM};
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
 use crate::sync::{AtomicU64, Ordering};
@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Worker {
     pub(crate) seat: Seat,
     present: Presence,
+    /// How long it may be silent; 0: see `table::lease`.
+    patience_ns: u64,
     /// One an upstream.
     places: Box<[Place]>,
     /// Written by every pick: kept off the lines that other threads of a shared worker read.
@@ -28,25 +30,43 @@ pub(crate) struct Place {
 const TICK_NS: u64 = 500_000_000;
 
 impl Worker {
-    /// Takes a lane.
+    /// Takes a lane that it keeps for as long as its process is seen to live.
     pub fn join(table: Arc<Table>, shared: bool, seed: u64, now: u64) -> Result<Box<Worker>, Error> {
+        Worker::join_patiently(table, shared, seed, 0, now)
+    }
+
+    /// Takes a lane. `patience_ns`: see `table::lease`.
+    pub fn join_patiently(
+        table: Arc<Table>,
+        shared: bool,
+        seed: u64,
+        patience_ns: u64,
+        now: u64,
+    ) -> Result<Box<Worker>, Error> {
         table.writable()?;
         let present = Presence::new()?;
         // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
         table.reclaim(now);
+        table.finish_for_the_dead();
         let lane = table.join()?;
+        table.beat(lane, patience_ns, now);
         let own = mix(now ^ u64::from(std::process::id()).rotate_left(32)) ^ mix(u64::from(lane.index()) + 1);
         let random = Random::new(if seed == 0 { own } else { seed });
         let writers = if shared { Writers::Many } else { Writers::One };
-        let seat = Seat::new(table, lane, writers);
+        let seat = Seat::new(table, lane, writers).ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
         let place = |upstream| Place { cursor: Cursor::at_random(&random), upstream };
         let places = seat.upstreams().map(place).collect();
-        Ok(Box::new(Worker { seat, present, places, random: CachePadded::new(random) }))
+        Ok(Box::new(Worker { seat, present, patience_ns, places, random: CachePadded::new(random) }))
     }
 
     /// Does what falls due, once over all workers.
     pub fn tick(&self, now: u64) -> Result<(), Error> {
-        self.check()?;
+        self.check(now)?;
+        let lane = self.seat.lane();
+        if !self.table().holds(lane) {
+            self.table().regain(lane, now)?;
+        }
+        self.table().beat(lane, self.patience_ns, now);
         let word = self.table().tick_word();
         let last = word.load(Ordering::Relaxed);
         if now.abs_diff(last) < TICK_NS
@@ -56,6 +76,7 @@ impl Worker {
         }
         let table = self.table();
         table.reclaim(now);
+        table.finish_for_the_dead();
         table.scrub();
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
@@ -68,15 +89,23 @@ impl Worker {
         self.seat.lane().index()
     }
 
-    /// Whether this is still the process that joined. One load: no system call on the request path.
+    /// Whether this is still the process that joined, and its lane is in the sums, if need be again: to be asked before
+    /// anything shared is written. Two loads: no system call on the request path.
     #[inline]
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.is_here() { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_FORKED)) }
+    pub(crate) fn check(&self, now: u64) -> Result<(), Error> {
+        if self.is_here() {
+            return Ok(());
+        }
+        if !self.present.is_here() {
+            return Err(Error::of(TIDEGATE_ERR_FORKED));
+        }
+        self.table().regain(self.seat.lane(), now)
     }
 
+    /// Whether there is nothing for `check` to do.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.present.is_here()
+        self.present.is_here() && !self.seat.is_out()
     }
 
     #[inline]
@@ -92,7 +121,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.present.is_here() && self.table().holds(self.seat.lane()) {
+        if self.present.is_here() {
             self.table().leave(self.seat.lane());
         }
     }

@@ -163,6 +163,12 @@ pub(crate) unsafe fn write_whole<T: Struct>(ptr: *mut T, value: &T) {
     unsafe { std::ptr::copy_nonoverlapping(from.add(skip), to.add(skip), size_of::<T>() - skip) };
 }
 
+/// A reserved field that came in: 0, or a later version that gives it a meaning would be misunderstood.
+#[inline]
+pub(crate) fn reserved(value: u32) -> Result<(), Error> {
+    if value == 0 { Ok(()) } else { Err(Error::invalid(format!("reserved is {value}: must be 0"))) }
+}
+
 /// A struct of the caller's that takes an output. Made before the call has an effect: a call that fails for its output
 /// must not have picked, closed or counted anything.
 pub(crate) struct Out<T> {

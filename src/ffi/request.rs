@@ -319,7 +319,7 @@ pub extern "C" fn tidegate_cause_from_errno(error: c_int, phase: u32, flags: u32
 /// is forgotten: end the previous one first.
 ///
 /// Thread rule: worker-owned; the worker must outlive the request. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND,
-/// FORKED. Cost: clears some fields.
+/// FORKED, LEASE_LOST. Cost: clears some fields.
 ///
 /// # Safety
 /// `worker` is a live handle; `request` is writable; `options` is valid.
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn tidegate_request_start(
 /// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-/// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
 /// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 ///
 /// # Safety
@@ -451,7 +451,7 @@ unsafe extern "C" fn pick_by_rules(
 /// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
 /// the wait.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 /// of them has an effect. Cost: as a report.
 ///
 /// # Safety
@@ -482,7 +482,7 @@ pub unsafe extern "C" fn tidegate_request_head(
 
 /// Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 /// of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 ///
 /// # Safety

@@ -2,8 +2,8 @@
 
 use super::table::{table_ref, tidegate_table};
 use super::{
-    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status,
-    write_bytes, write_struct,
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, reserved,
+    tidegate_status, write_bytes, write_struct,
 };
 use crate::health::PeerView;
 use crate::table::{Address, Admin, PeerHandle, PeerSpec, Policy, Selector, UpstreamId};
@@ -83,7 +83,7 @@ pub struct tidegate_upstream_options {
     pub retry_budget_ppm: u32,
     /// Retries a second that the budget allows in any case; default 10.
     pub retry_budget_min_per_s: u32,
-    /// Reserved, 0.
+    /// Reserved, 0: anything else is INVALID.
     pub reserved: u32,
     /// Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
     /// more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
@@ -528,6 +528,7 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
     }
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
+    reserved(o.reserved)?;
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
     let d = Policy::default();

@@ -288,6 +288,8 @@ pub(crate) fn next_trial_ns(table: &Table, upstream: UpstreamId, now: u64) -> u6
 /// A person's word on a peer.
 pub(crate) fn set_admin(table: &Table, peer: PeerHandle, admin: Admin, now: u64) -> Result<(), Error> {
     table.writable()?;
+    // Or a declaration that is older than this would be carried out after it.
+    table.finish_for_the_dead();
     let word = table.state_word(peer.slot()).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;
     loop {
         let state = table.state(peer).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;

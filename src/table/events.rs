@@ -68,6 +68,10 @@ pub enum EventKind {
     Membership { upstream: UpstreamId, peers: u64 },
     /// A dead worker's lane was cleared.
     WorkerReclaimed { lane: u32, taken: u64 },
+    /// A silent worker's lane was left out of the sums.
+    WorkerOut { lane: u32, taken: u64 },
+    /// It is back.
+    WorkerBack { lane: u32, held: u64 },
     /// This table took the place of another: its first event.
     TableReplaced { reason: Replaced },
 }
@@ -88,6 +92,8 @@ impl EventKind {
             EventKind::Membership { upstream, peers } => (6, upstream.number(), 0, Cause::NONE, 0, peers),
             EventKind::WorkerReclaimed { lane, taken } => (7, 0, 0, Cause::NONE, lane, taken),
             EventKind::TableReplaced { reason } => (8, 0, 0, Cause::NONE, 0, reason as u64),
+            EventKind::WorkerOut { lane, taken } => (9, 0, 0, Cause::NONE, lane, taken),
+            EventKind::WorkerBack { lane, held } => (10, 0, 0, Cause::NONE, lane, held),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, TIDEGATE_ERR_INVALID};
 /// "TIDEGATE", read as a little-endian word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
 /// Grows whenever the meaning of a word changes.
-pub(super) const LAYOUT_VERSION: u32 = 1;
+pub(super) const LAYOUT_VERSION: u32 = 2;
 
 pub(super) const MAX_UPSTREAMS: u32 = 4096;
 pub(super) const MAX_PEERS: u32 = 65536;
@@ -37,6 +37,8 @@ pub(super) mod header {
     pub(in crate::table) const BOOT_HIGH: usize = 11;
     pub(in crate::table) const MONOTONIC_SHIFT: usize = 12;
     pub(in crate::table) const BOOTTIME_SHIFT: usize = 13;
+    /// The same process once more, stored second: tells an owner from a damaged word.
+    pub(in crate::table) const CONTROL_SEAL: usize = 14;
     /// Number of the newest event; on a line of its own, because every event writes it.
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.
@@ -94,6 +96,10 @@ pub(super) mod peer {
     pub(in crate::table) const ADDRESS_WORDS: usize = 14;
     pub(in crate::table) const NAME: usize = 20;
     pub(in crate::table) const NAME_WORDS: usize = 8;
+    /// Parameters that come into force with a list: see `membership`.
+    pub(in crate::table) const NEXT_PARAMETERS: usize = 28;
+    /// Generation of that list | administrative state << 32 | 1 << 34; 0: none.
+    pub(in crate::table) const NEXT: usize = 29;
     pub(in crate::table) const WORDS: usize = 32;
 }
 
@@ -103,6 +109,14 @@ pub(super) const CAUSES: usize = 48;
 pub(super) const EVENT_WORDS: usize = 8;
 /// Words of a lease: a line, so that joining disturbs nobody.
 pub(super) const LEASE_WORDS: usize = 8;
+
+/// What stands in a lease's line behind the lease itself, by position.
+pub(super) mod lease {
+    /// The time of its holder's last tick.
+    pub(in crate::table) const BEAT: usize = 1;
+    /// How long its holder may be silent; 0: see `lease`.
+    pub(in crate::table) const PATIENCE: usize = 2;
+}
 
 /// Capacities of a table, within their bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

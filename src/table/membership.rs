@@ -1,8 +1,11 @@
 //! Upstreams and their declared lists of peers.
 //!
-//! A declaration names the whole list. What exists is read from the slots, not from what was published last, so a
-//! process that died half-way leaves nothing that the next declaration does not find: a slot that was written but never
-//! published is either in the new list, and kept, or not, and removed.
+//! A declaration names the whole list, and takes effect as a whole by the one store that publishes it. Before that, new
+//! peers are written to free slots, and what changes of the old ones (limit, weight, administrative state) is noted beside
+//! them, with the generation of the list that it belongs to. After it, the notes are carried out and peers that are not
+//! in the list removed; a process that dies there is finished for by whoever finds it dead: the next to change the
+//! membership, at the latest the next tick ([`Table::finish_for_the_dead`]). Notes of a list that was never published
+//! are dropped, and peers that it would have brought removed.
 //!
 //! A slot is given to another peer only when no request is in flight on it in any lane: the handle of an open request
 //! stays valid for its whole life.
@@ -12,16 +15,23 @@
 //! and loaded Acquire by who looks for a name. A state word is stored Release when a slot is occupied, behind all that
 //! is written of the peer, and loaded Acquire by whoever reads that; vacating is AcqRel and stands before `settle`.
 
-use super::layout::{header, upstream as word};
+use super::layout::{header, peer as peer_word, upstream as word};
 use super::peer::{Address, word_of};
 use super::snapshot::Entry;
 use super::state::Tick;
-use super::{EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
+use super::{Admin, EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::{AtomicU64, Ordering};
 use std::collections::HashMap;
 
 type Identity = (Address, Vec<u8>);
+
+/// Bits of a note: see `layout::peer::NEXT`.
+const GENERATION: u64 = 0xffff_ffff;
+const ADMIN_SHIFT: u32 = 32;
+const NOTED: u64 = 1 << 34;
+/// How often counts that move are looked at before they are left to the next tick.
+const LOOKS: u32 = 4;
 
 impl Table {
     /// Finds or makes an upstream and sets its policy.
@@ -105,6 +115,8 @@ impl Table {
         }
         let wanted = identities(specs)?;
         let _control = self.control()?;
+        // What a writer that died left is finished or dropped, or its notes could be taken for ours.
+        self.finish(id);
         let present = self.present(id);
         let mut free = self.free_slots();
         let new = wanted.keys().filter(|identity| !present.contains_key(*identity)).count();
@@ -130,6 +142,11 @@ impl Table {
                 }
             };
             let p = spec.parameters;
+            self.note(slot, id, spec);
+            if counted || p.limit != 0 {
+                // Before the list is published, for from then on picks are counted.
+                self.start_counting(slot);
+            }
             let entry = Entry::new(slot, p.weight, p.limit != 0, p.backup);
             if p.backup {
                 backups.push(entry)
@@ -142,16 +159,15 @@ impl Table {
         }
         if let Err(error) = self.publish(id, &primaries, &backups) {
             added.iter().for_each(|&slot| self.vacate(slot));
+            handles.iter().for_each(|peer| self.drop_note(peer.slot()));
             return Err(error);
         }
-        // Nothing can fail any more: what stays gets its new parameters, what is not in the list goes.
-        for (spec, handle) in specs.iter().zip(&handles) {
-            self.set_parameters(handle.slot(), spec);
-            if counted || spec.parameters.limit != 0 {
-                self.start_counting(handle.slot());
-            }
-        }
-        present.iter().filter(|(identity, _)| !wanted.contains_key(*identity)).for_each(|(_, &slot)| self.vacate(slot));
+        // Nothing can fail any more.
+        self.finish(id);
+        // Picks that had read the old list may have begun without being counted.
+        let is_counted = |spec: &PeerSpec| counted || spec.parameters.limit != 0;
+        let pairs = specs.iter().zip(&handles);
+        pairs.filter(|(spec, _)| is_counted(spec)).for_each(|(_, peer)| self.start_counting(peer.slot()));
         self.emit(EventKind::Membership { upstream: id, peers: specs.len() as u64 }, now);
         Ok(handles)
     }
@@ -170,7 +186,7 @@ impl Table {
         if (0..self.region.capacity.peers).any(was_used) {
             super::lane::settle();
         }
-        let free = |slot: &u32| !self.is_live(*slot) && self.slot_counts(*slot).1 == 0;
+        let free = |slot: &u32| !self.is_live(*slot) && self.is_quiet(*slot);
         (0..self.region.capacity.peers).rev().filter(free).collect()
     }
 
@@ -194,11 +210,61 @@ impl Table {
         self.change_state(slot, State::removed);
     }
 
-    fn set_parameters(&self, slot: u32, spec: &PeerSpec) {
-        if let Some(parameters) = self.peer_word(slot, super::layout::peer::PARAMETERS) {
-            parameters.store(spec.parameters.to_bits(), Ordering::Relaxed);
+    /// Notes what a slot's peer will be from the next list of its upstream on.
+    fn note(&self, slot: u32, id: UpstreamId, spec: &PeerSpec) {
+        let set = |w: usize, value: u64| {
+            if let Some(word) = self.peer_word(slot, w) {
+                // Release: in the order written, for a death comes between any two.
+                word.store(value, Ordering::Release);
+            }
+        };
+        set(peer_word::NEXT_PARAMETERS, spec.parameters.to_bits());
+        set(peer_word::NEXT, self.next_generation(id) | u64::from(spec.admin.number()) << ADMIN_SHIFT | NOTED);
+    }
+
+    fn drop_note(&self, slot: u32) {
+        if let Some(word) = self.peer_word(slot, peer_word::NEXT) {
+            word.store(0, Ordering::Release);
         }
-        self.change_state(slot, |state| state.with_admin(spec.admin));
+    }
+
+    /// Carries out what the published list says: of its members what was noted, and no others stay. Any number of times
+    /// is once. Only under the control lock.
+    pub(super) fn finish(&self, id: UpstreamId) {
+        let published = self.generation(id);
+        let peers = self.region.capacity.peers as usize;
+        let mut members = vec![false; peers];
+        let snapshot = self.snapshot(id);
+        for entry in snapshot.iter().flat_map(|s| s.members().take(peers)) {
+            if let Some(member) = members.get_mut(entry.slot() as usize) {
+                *member = true;
+            }
+        }
+        let own = |slot: &u32| self.is_live(*slot) && self.peer_upstream(*slot) == Some(id);
+        for slot in (0..self.region.capacity.peers).filter(own) {
+            if !members.get(slot as usize).is_some_and(|&member| member) {
+                self.vacate(slot);
+            }
+            let note = self.peer_word_or_zero(slot, peer_word::NEXT);
+            if note == 0 {
+                continue;
+            }
+            if note & GENERATION == published
+                && let Some(parameters) = self.peer_word(slot, peer_word::PARAMETERS)
+                && let Some(admin) = Admin::from_number((note >> ADMIN_SHIFT) as u32 & 3)
+            {
+                parameters.store(self.peer_word_or_zero(slot, peer_word::NEXT_PARAMETERS), Ordering::Relaxed);
+                self.change_state(slot, |state| state.with_admin(admin));
+            }
+            self.drop_note(slot);
+        }
+    }
+
+    /// Finishes the declaration of a process that died on the way. Waits for nobody.
+    pub(crate) fn finish_for_the_dead(&self) {
+        if let Some(_control) = self.succeed() {
+            self.upstream_ids().for_each(|id| self.finish(id));
+        }
     }
 
     fn change_state(&self, slot: u32, change: impl Fn(State) -> State) {
@@ -208,12 +274,20 @@ impl Table {
         }
     }
 
-    /// Raises an aggregate that was not maintained so far to the sum of its lanes.
+    /// Raises an aggregate that was not maintained so far to the sum of its lanes: by what is missing, for picks and
+    /// reports may be under way. Never short of what is in flight, unless a pick stands still between its two counts;
+    /// requests that end uncounted leave it too high. Both last until the next `scrub`.
     fn start_counting(&self, slot: u32) {
-        if let Some(aggregate) = self.aggregate(slot)
-            && aggregate.load(Ordering::Relaxed) == 0
-        {
-            let _ = aggregate.compare_exchange(0, self.slot_counts(slot).1, Ordering::Relaxed, Ordering::Relaxed);
+        let Some(aggregate) = self.aggregate(slot) else { return };
+        for _ in 0..LOOKS {
+            let (seen, sum) = (aggregate.load(Ordering::Relaxed), self.slot_counts(slot).1);
+            if seen >= sum {
+                return;
+            }
+            if aggregate.load(Ordering::Relaxed) == seen && self.slot_counts(slot).1 == sum {
+                aggregate.fetch_add(sum - seen, Ordering::Relaxed);
+                return;
+            }
         }
     }
 

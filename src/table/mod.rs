@@ -19,7 +19,9 @@
 //! | `snapshot` | what a pick reads: members and schedule, double-buffered |
 //! | `schedule` | weights spread evenly over a cycle |
 //! | `state` | the bits of a peer's state word |
-//! | `lane` | leases and in-flight counts |
+//! | `identity` | which process |
+//! | `lease` | who holds a lane, and how that ends |
+//! | `lane` | in-flight counts |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
 //!
@@ -31,8 +33,10 @@ mod control;
 mod counters;
 mod events;
 mod file;
+mod identity;
 mod lane;
 mod layout;
+mod lease;
 mod membership;
 mod origin;
 mod peer;
@@ -45,9 +49,10 @@ mod state;
 
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
-pub use lane::{Lane, ProcessIdentity};
+pub use identity::ProcessIdentity;
 pub(crate) use lane::{Writers, begin, count_request, end, lower};
 pub use layout::Capacity;
+pub use lease::Lane;
 pub use peer::{Address, Admin, PeerHandle, PeerSpec};
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};

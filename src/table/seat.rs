@@ -5,6 +5,7 @@
 //! the table that the seat holds.
 
 use super::layout::upstream as word;
+use super::lease::is_out;
 use super::{Cycle, Lane, Table, UpstreamId, Writers};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::Arc;
@@ -21,28 +22,31 @@ pub(crate) struct Seat {
     /// The lane's words, one an upstream.
     requests: Words,
     pub writers: Writers,
+    lease: &'static AtomicU64,
     lane: Lane,
     table: Arc<Table>,
 }
 
 impl Seat {
-    /// Of the worker that holds `lane`.
-    pub fn new(table: Arc<Table>, lane: Lane, writers: Writers) -> Seat {
+    /// Of the worker that holds `lane`. `None`: the table has no such lane.
+    pub fn new(table: Arc<Table>, lane: Lane, writers: Writers) -> Option<Seat> {
+        let lease = table.lease(lane.index())?;
         let region = &table.region;
         let row = |words: Words, row: usize, len: u32| {
             let start = lane.index() as usize * row;
             words.get(start..start + len as usize).unwrap_or(&[])
         };
-        Seat {
+        Some(Seat {
             states: region.states,
             arena: region.arena,
             aggregates: region.aggregates,
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
             requests: row(region.requests, region.requests_row, region.capacity.upstreams),
             writers,
+            lease,
             lane,
             table,
-        }
+        })
     }
 
     pub fn table(&self) -> &Arc<Table> {
@@ -51,6 +55,12 @@ impl Seat {
 
     pub fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// Whether the lane is left out of the sums. One load, of a line that nobody writes between ticks.
+    #[inline(always)]
+    pub fn is_out(&self) -> bool {
+        is_out(self.lease)
     }
 
     /// A peer's state word.

@@ -223,10 +223,19 @@ impl Table {
         primaries.iter().chain(backups).for_each(|e| put(e.0));
         schedule::fill(&backup_turns, |i| put(backups[i].0));
         if let Some(word) = self.upstream_word(id, word::SNAPSHOT) {
-            let generation = (word.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
-            word.store(generation << 32 | offset as u64, Ordering::Release);
+            word.store(self.next_generation(id) << 32 | offset as u64, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// The generation of the list that is published.
+    pub(super) fn generation(&self, id: UpstreamId) -> u64 {
+        self.upstream_value(id, word::SNAPSHOT) >> 32
+    }
+
+    /// The generation of the list that will be published next.
+    pub(super) fn next_generation(&self, id: UpstreamId) -> u64 {
+        self.generation(id).wrapping_add(1) & 0xffff_ffff
     }
 
     /// The buffer that is not published, with room for `members`; a larger one from the arena where it is too small.
