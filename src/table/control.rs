@@ -52,7 +52,7 @@ impl Table {
                 }
                 Err(_) => {}
             }
-            std::thread::sleep(Duration::from_millis(1));
+            crate::sync::pause(Duration::from_millis(1));
         }
         Err(busy())
     }

@@ -132,6 +132,12 @@ impl Table {
         (oldest..newest).take(kept as usize).find_map(|n| self.read_event(n + 1))
     }
 
+    /// Events not written because their place was being written.
+    #[cfg(all(loom, test))]
+    pub(crate) fn events_lost(&self) -> u64 {
+        self.region.header[header::EVENTS_LOST].load(Ordering::Relaxed)
+    }
+
     fn read_event(&self, number: u64) -> Option<Event> {
         let [stamp, words @ ..] = self.event_slot(number)? else { return None };
         let whole = number.checked_mul(2)? + 1;

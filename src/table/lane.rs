@@ -43,6 +43,10 @@ pub struct ProcessIdentity(u64);
 impl ProcessIdentity {
     /// This process. Reads /proc; where that is missing, the id alone must do.
     pub fn current() -> ProcessIdentity {
+        #[cfg(loom)]
+        if let Some(pid) = crate::sync::modelled::current_process() {
+            return ProcessIdentity(u64::from(pid) << PID_SHIFT);
+        }
         let pid = std::process::id();
         ProcessIdentity(u64::from(pid) << PID_SHIFT & !CLEARING | start_time(pid).unwrap_or(0))
     }
@@ -66,6 +70,10 @@ impl ProcessIdentity {
         let pid = self.pid();
         if pid == 0 || pid > i32::MAX as u32 {
             return false;
+        }
+        #[cfg(loom)]
+        if let Some(alive) = crate::sync::modelled::is_alive(pid) {
+            return alive;
         }
         // SAFETY: signal 0 only asks whether the process is there.
         let answer = unsafe { libc::kill(pid as i32, 0) };
@@ -303,8 +311,17 @@ impl Table {
 
 /// Makes what every thread stored before visible, and every load of theirs after this one's: the fence that picks leave
 /// out. A few milliseconds; only where slots are about to be reused.
-#[allow(unsafe_code)]
 pub(super) fn settle() {
+    // What membarrier makes of the picks' compiler fences, and of this.
+    #[cfg(loom)]
+    return crate::sync::fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    membarrier();
+}
+
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+fn membarrier() {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: the call takes two integers and changes no memory of ours.
     if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } != 0 {
