@@ -159,6 +159,11 @@ pub(crate) fn run(processes: std::ops::RangeInclusive<u32>) {
     }
 }
 
+/// Whether a model runs on this thread.
+pub(crate) fn is_running() -> bool {
+    model(|m| m.running)
+}
+
 /// During the set-up: who does what follows.
 pub(crate) fn set_up_as(number: u32) {
     model(|m| m.setting_up = number);

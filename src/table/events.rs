@@ -120,7 +120,10 @@ impl Table {
             word.store(*value, Ordering::Relaxed);
         }
         // Only the own claim is published: a successor may have taken over from a writer that slept here.
-        let _ = stamp.compare_exchange(claim, claim + 1, Ordering::Release, Ordering::Relaxed);
+        // Then this event is lost, and may have spoiled the successor's.
+        if stamp.compare_exchange(claim, claim + 1, Ordering::Release, Ordering::Relaxed).is_err() {
+            lost();
+        }
     }
 
     /// The oldest event above `after` that is still there.
@@ -171,9 +174,10 @@ impl Table {
     }
 }
 
-/// Tells a whole event from a mixture of two: FNV-1a over the words, the number first.
+/// Tells a whole event from a mixture of two: FNV-1a over the words, the number first, which is multiplied like every
+/// word: numbers and times of two events often differ in the same bits.
 fn checksum(number: u64, body: &[u64]) -> u64 {
-    body.iter().fold(number ^ 0xcbf2_9ce4_8422_2325, |sum, word| {
+    [number].iter().chain(body).fold(0xcbf2_9ce4_8422_2325, |sum, word| {
         (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
     })
 }
