@@ -7,7 +7,8 @@ use crate::table::Policy;
 use std::cell::Cell;
 use std::rc::Rc;
 
-pub(super) const MODELS: &[Model] = &[Model { name: "budget: three workers and one token", run: one_token, deaths: 0 }];
+pub(super) const MODELS: &[Model] =
+    &[Model { name: "budget: three workers and one token", run: one_token, deaths: 0, preemptions: 3 }];
 
 fn one_token(_: Option<u32>) {
     // No share and no rate: one token, and never another.

@@ -28,7 +28,8 @@ fn planted_faults_are_found() {
     let only = std::env::var("LOOM_ONLY").unwrap_or_default();
     let must = |fault: &Fault| {
         let text = line(fault.place);
-        MUST.iter().position(|&(file, part, loss)| fault.place.0.ends_with(file) && text.contains(part) && fault.loss == loss)
+        MUST.iter()
+            .position(|&(file, part, loss)| fault.place.0.ends_with(file) && text.contains(part) && fault.loss == loss)
     };
     // By fault: the models that met it, and the one that found it.
     let mut found: BTreeMap<Fault, Option<String>> = BTreeMap::new();

@@ -11,16 +11,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = &[
-    Model { name: "health: two failures that both would eject", run: ejected_once, deaths: 0 },
-    Model { name: "health: two failures in a row make two", run: failures_add_up, deaths: 0 },
-    Model { name: "health: two workers fail the two last peers", run: floor_of_two, deaths: 0 },
-    Model { name: "health: the same, and one worker slept meanwhile", run: floor_of_sleepers, deaths: 0 },
-    Model { name: "health: the same, and one worker dies", run: floor_of_the_dead, deaths: 16 },
-    Model { name: "health: three workers fail the three last peers", run: floor_of_three, deaths: 0 },
-    Model { name: "health: two workers claim a trial", run: one_trial, deaths: 0 },
-    Model { name: "health: a trial ends while another is claimed", run: trial_after_trial, deaths: 0 },
-    Model { name: "health: two workers claim a last resort", run: one_last_resort, deaths: 0 },
-    Model { name: "health: a failure beside a person's word", run: failure_and_admin, deaths: 0 },
+    Model { name: "health: two failures that both would eject", run: ejected_once, deaths: 0, preemptions: 3 },
+    Model { name: "health: two failures in a row make two", run: failures_add_up, deaths: 0, preemptions: 3 },
+    Model { name: "health: two workers fail the two last peers", run: floor_of_two, deaths: 0, preemptions: 3 },
+    Model {
+        name: "health: the same, and one worker slept meanwhile",
+        run: floor_of_sleepers,
+        deaths: 0,
+        preemptions: 3,
+    },
+    Model { name: "health: the same, and one worker dies", run: floor_of_the_dead, deaths: 16, preemptions: 3 },
+    Model { name: "health: three workers fail the three last peers", run: floor_of_three, deaths: 0, preemptions: 3 },
+    Model { name: "health: two workers claim a trial", run: one_trial, deaths: 0, preemptions: 3 },
+    Model { name: "health: a trial ends while another is claimed", run: trial_after_trial, deaths: 0, preemptions: 3 },
+    Model { name: "health: two workers claim a last resort", run: one_last_resort, deaths: 0, preemptions: 3 },
+    Model { name: "health: a failure beside a person's word", run: failure_and_admin, deaths: 0, preemptions: 3 },
 ];
 
 const SECOND: u64 = 1_000_000_000;

@@ -12,14 +12,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) const MODELS: &[Model] = &[
-    Model { name: "lanes: two reclaim a dead worker", run: two_reclaimers, deaths: 0 },
-    Model { name: "lanes: a reclaimer dies, another reclaims", run: a_reclaimer_dies, deaths: 14 },
-    Model { name: "lanes: two join for the lane of a dead worker", run: two_joiners, deaths: 0 },
-    Model { name: "lanes: two join for one free lane beside a live one", run: join_beside_the_living, deaths: 0 },
-    Model { name: "lanes: one leaves, one joins, one reclaims", run: leave_and_join, deaths: 0 },
-    Model { name: "lanes: a worker dies in a request, another reclaims", run: a_worker_dies, deaths: 16 },
-    Model { name: "lanes: two picks and a limit of one", run: limit_of_one, deaths: 0 },
-    Model { name: "lanes: a scrub beside a request", run: scrub_beside_a_request, deaths: 0 },
+    Model { name: "lanes: two reclaim a dead worker", run: two_reclaimers, deaths: 0, preemptions: 3 },
+    Model { name: "lanes: a reclaimer dies, another reclaims", run: a_reclaimer_dies, deaths: 14, preemptions: 3 },
+    Model { name: "lanes: two join for the lane of a dead worker", run: two_joiners, deaths: 0, preemptions: 3 },
+    Model {
+        name: "lanes: two join for one free lane beside a live one",
+        run: join_beside_the_living,
+        deaths: 0,
+        preemptions: 3,
+    },
+    Model { name: "lanes: one leaves, one joins, one reclaims", run: leave_and_join, deaths: 0, preemptions: 3 },
+    Model {
+        name: "lanes: a worker dies in a request, another reclaims",
+        run: a_worker_dies,
+        deaths: 16,
+        preemptions: 3,
+    },
+    Model { name: "lanes: two picks and a limit of one", run: limit_of_one, deaths: 0, preemptions: 3 },
+    Model { name: "lanes: a scrub beside a request", run: scrub_beside_a_request, deaths: 0, preemptions: 3 },
 ];
 
 /// One peer, its requests counted and limited.

@@ -28,6 +28,8 @@ pub(crate) struct Model {
     pub run: fn(Option<u32>),
     /// How many accesses the process makes that may die; 0: none does.
     pub deaths: u32,
+    /// No more preemptions than this, whatever is asked for.
+    pub preemptions: usize,
 }
 
 pub(crate) const MODELS: &[&[Model]] =
@@ -40,6 +42,8 @@ pub(crate) struct Explored {
     pub schedules: usize,
     /// What could have been taken away.
     pub losses: BTreeSet<Fault>,
+    /// Loom stopped at an assertion of its own (0.7 says of it "sometimes fails"): not all schedules were run.
+    pub stopped: bool,
     /// What did not hold.
     pub wrong: Option<String>,
 }
@@ -64,12 +68,12 @@ impl Model {
     }
 
     fn explore_with(&self, death: Option<u32>, most: Option<usize>, all: &mut Explored) {
-        let run = self.run;
+        let (run, preemptions) = (self.run, self.preemptions);
         loop {
             let count = Arc::new(AtomicUsize::new(0));
             let counter = count.clone();
             let result = catch_unwind(AssertUnwindSafe(|| {
-                builder(most).check(move || {
+                builder(most, preemptions).check(move || {
                     modelled::reset();
                     counter.fetch_add(1, Ordering::Relaxed);
                     run(death);
@@ -85,7 +89,8 @@ impl Model {
                 continue;
             }
             all.schedules += count.load(Ordering::Relaxed);
-            all.wrong = text.map(|text| match death {
+            all.stopped |= text.as_ref().is_some_and(|text| text.contains("VersionVec"));
+            all.wrong = text.filter(|text| !text.contains("VersionVec")).map(|text| match death {
                 None => text,
                 Some(k) => format!("with a death after {k} accesses: {text}"),
             });
@@ -109,9 +114,9 @@ fn quiet() {
 
 const GROWN: &str = "a word was thought constant and was written";
 
-fn builder(most: Option<usize>) -> loom::model::Builder {
+fn builder(most: Option<usize>, preemptions: usize) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(2));
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(2).min(preemptions));
     builder.max_branches = 20_000;
     if let Some(most) = most {
         (builder.max_permutations, builder.checkpoint_interval) = (Some(most), most);
@@ -158,7 +163,12 @@ fn every_model_holds() {
         let start = std::time::Instant::now();
         let explored = model.explore(None);
         let (faults, ms) = (explored.losses.len(), start.elapsed().as_millis());
-        println!("{:<60} {:>8} schedules {faults:>3} faults possible {ms:>7} ms", model.name, explored.schedules);
+        println!(
+            "{:<60} {:>8} schedules {faults:>3} faults possible {ms:>7} ms{}",
+            model.name,
+            explored.schedules,
+            if explored.stopped { ", loom gave up" } else { "" }
+        );
         wrong.extend(explored.wrong.map(|text| format!("{}: {text}", model.name)));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

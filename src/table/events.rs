@@ -177,7 +177,8 @@ impl Table {
 /// Tells a whole event from a mixture of two: FNV-1a over the words, the number first, which is multiplied like every
 /// word: numbers and times of two events often differ in the same bits.
 fn checksum(number: u64, body: &[u64]) -> u64 {
-    [number].iter().chain(body).fold(0xcbf2_9ce4_8422_2325, |sum, word| {
-        (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
-    })
+    [number]
+        .iter()
+        .chain(body)
+        .fold(0xcbf2_9ce4_8422_2325, |sum, word| (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
 }
