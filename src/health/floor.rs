@@ -32,7 +32,7 @@ pub(super) struct Reservation<'a> {
 pub(super) fn reserve<'a>(evidence: &Evidence<'a>, threshold: u32) -> Option<Reservation<'a>> {
     let word = evidence.table.ejecting_word(evidence.upstream)?;
     let now_ms = (evidence.now / 1_000_000) & ((1 << TIME_BITS) - 1);
-    let held = word.load(Ordering::Acquire);
+    let held = word.load(Ordering::Relaxed);
     if held != 0 && now_ms.abs_diff(held & ((1 << TIME_BITS) - 1)) < VOID_AFTER_MS {
         return None;
     }

@@ -209,14 +209,6 @@ static void act_attach(void) {
   tidegate_table_free(table);
 }
 
-static void act_new(void) {
-  tidegate_table *table = NULL;
-  tidegate_table_options options = TIDEGATE_TABLE_OPTIONS_INIT;
-  options.max_upstreams = options.max_peers = options.max_workers = options.events = 1;
-  if (tidegate_table_new(&options, world.now, &table) == 0) stage->flags = DONE;
-  tidegate_table_free(table);
-}
-
 static void act_file(void) {
   tidegate_table *table = NULL;
   if (file_open(2, &table) == 0) stage->flags = DONE;
@@ -307,7 +299,6 @@ const struct operation operations[] = {
     {"set_peers: larger buffers", make_round_robin, stage_pick, act_grow, &three, &many, DONE, 0, 1, 0, 0},
     {"upstream_open: another policy", make_limited, nothing, act_reopen, &limited, &limited, DONE, 1, 0, 0, 0},
     {"table_attach_at", make_limited, nothing, act_attach, &limited, &limited, DONE, 1, 0, 0, 0},
-    {"table_new", make_limited, nothing, act_new, &limited, &limited, DONE, 1, 0, 0, 0},
     {"table_open: create", make_limited, stage_no_file, act_file, &limited, &limited, DONE, 1, 0, 1, 0},
     {"table_open: replace", make_limited, stage_other_file, act_file, &limited, &limited, DONE, 1, 0, 1, 0},
     {"planted: two words", make_round_robin, nothing, act_planted_record, &three, &three, 0, 0, 0, 0, 1},

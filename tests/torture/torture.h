@@ -123,6 +123,8 @@ pid_t victim_start(const struct operation *operation);
 int victim_step(pid_t victim);
 // The address of its next instruction.
 uintptr_t victim_at(pid_t victim);
+// Whether that is a system call.
+int victim_at_syscall(pid_t victim);
 // At full speed to the n-th time that it comes to an address. COMPLETED: it did not so often.
 int victim_run_to(pid_t victim, uintptr_t address, unsigned times);
 // To the end of the operation, at full speed.
