@@ -14,7 +14,7 @@ pub(super) const MODELS: &[Model] = &[
         name: "membership: a pick while two lists are published",
         run: pick_and_publish,
         deaths: 0,
-        preemptions: 3,
+        preemptions: 1,
     },
     Model {
         name: "membership: the list is read while two are published",
