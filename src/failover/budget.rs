@@ -24,7 +24,7 @@ const TIME_MASK: u64 = (1 << 20) - 1;
 const TIME_UNIT_NS: u64 = 16_000_000;
 
 /// Takes a token. Whether there was one.
-pub(super) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
+pub(crate) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
     let (ppm, per_second) = table.budget_policy(upstream);
     if ppm == u32::MAX {
         return true;

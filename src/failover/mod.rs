@@ -29,6 +29,8 @@ mod request;
 mod worker;
 
 pub use answer::Told;
+#[cfg(all(loom, test))]
+pub(crate) use budget::take as take_token;
 pub use decide::{Decision, Verdict, Why};
 pub use hold::{Body, BodyEnd, Hold};
 pub use outcome::{Outcome, Phase, cause_from_errno};

@@ -223,7 +223,12 @@ impl Request {
                 panic: policy.panic_percent() != 0 && is_panicking(table, self.upstream),
                 counted: policy.selector() == table::Selector::LeastRequest,
             };
-            let choice = self.choose_again_after_races(&filter, policy, &snapshot, cursor)?;
+            let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursor) {
+                Ok(choice) => choice,
+                // Its peers may have gone because another list is there.
+                Err(_) if !table.is_current(self.upstream, &snapshot) => continue,
+                Err(refusal) => return Err(refusal),
+            };
             let cell = worker.seat.attempts_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
             table::begin(cell, worker.seat.writers);
             // The count stands before the state is read again: see `table::lane`, Reuse of slots.

@@ -3,7 +3,7 @@
 use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_SYSTEM};
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::table::{Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
@@ -130,7 +130,8 @@ impl Drop for Worker {
 /// A page that the kernel zeroes in a forked child: tells a child from the process that joined without asking for the
 /// process id, which costs a system call.
 struct Presence {
-    page: *mut AtomicU64,
+    /// Of std, not of the facade: the kernel writes it too.
+    page: *mut std::sync::atomic::AtomicU64,
 }
 
 const PAGE: usize = 4096;

@@ -56,7 +56,7 @@ impl Table {
                 }
                 return Ok(control);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            crate::sync::pause(Duration::from_millis(1));
         }
         Err(busy())
     }

@@ -46,6 +46,10 @@ pub(super) enum Life {
 impl ProcessIdentity {
     /// This process.
     pub fn current() -> ProcessIdentity {
+        #[cfg(loom)]
+        if let Some(pid) = crate::sync::modelled::current_process() {
+            return ProcessIdentity(u64::from(pid) << PID_SHIFT | 1 << NAMESPACE_SHIFT);
+        }
         let start = if proc_is_ours() { start_time("self").unwrap_or(0) } else { 0 };
         let pid = u64::from(std::process::id()) & PID_MASK;
         ProcessIdentity(pid << PID_SHIFT | namespace() << NAMESPACE_SHIFT | start)
@@ -84,6 +88,10 @@ impl ProcessIdentity {
         let pid = self.pid();
         if pid == 0 {
             return false;
+        }
+        #[cfg(loom)]
+        if let Some(alive) = crate::sync::modelled::is_alive(pid) {
+            return alive;
         }
         // SAFETY: signal 0 only asks whether the process is there.
         let answer = unsafe { libc::kill(pid as i32, 0) };

@@ -156,8 +156,17 @@ impl Table {
 
 /// Makes what every thread stored before visible, and every load of theirs after this one's: the fence that picks leave
 /// out. A few milliseconds; only where slots are about to be reused.
-#[allow(unsafe_code)]
 pub(super) fn settle() {
+    // What membarrier makes of the picks' compiler fences, and of this.
+    #[cfg(loom)]
+    return crate::sync::fence(Ordering::SeqCst);
+    #[cfg(not(loom))]
+    membarrier();
+}
+
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+fn membarrier() {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: the call takes two integers and changes no memory of ours.
     if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } != 0 {

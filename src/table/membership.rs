@@ -17,7 +17,7 @@
 
 use super::layout::{header, peer as peer_word, upstream as word};
 use super::peer::{Address, word_of};
-use super::snapshot::Entry;
+use super::snapshot::{Entry, Snapshot};
 use super::state::Tick;
 use super::{Admin, EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL, TIDEGATE_ERR_NOT_FOUND};
@@ -96,9 +96,20 @@ impl Table {
         Ok(self.members(id).get(index as usize).copied())
     }
 
-    /// The members of an upstream that are there now. For the control plane and status output.
+    /// The members of an upstream that are there now, all of one list; none if it never stood still. For the control plane
+    /// and status output.
     pub(crate) fn members(&self, id: UpstreamId) -> Vec<PeerHandle> {
-        let Some(snapshot) = self.snapshot(id) else { return Vec::new() };
+        for _ in 0..CHANGES_BORNE {
+            let Some(snapshot) = self.snapshot(id) else { break };
+            let members = self.live_members(id, &snapshot);
+            if self.is_current(id, &snapshot) {
+                return members;
+            }
+        }
+        Vec::new()
+    }
+
+    fn live_members(&self, id: UpstreamId, snapshot: &Snapshot) -> Vec<PeerHandle> {
         let live = |entry: Entry| {
             let state = State::from_bits(self.state_word(entry.slot())?.load(Ordering::Acquire));
             (state.is_live() && self.peer_upstream(entry.slot()) == Some(id))
@@ -346,6 +357,9 @@ impl Table {
         &self.region.header[header::TICK]
     }
 }
+
+/// How often a list is read anew that was published over while it was read.
+const CHANGES_BORNE: u32 = 16;
 
 /// The identities of a list; two of the same are an error.
 fn identities(specs: &[PeerSpec]) -> Result<HashMap<Identity, usize>, Error> {

@@ -152,6 +152,12 @@ impl Table {
         (state.is_live() && state.generation() == peer.generation()).then_some(state)
     }
 
+    /// Another process's handle on it: under a model nothing can be mapped twice.
+    #[cfg(all(loom, test))]
+    pub(crate) fn of_another_process(&self) -> Table {
+        Table::from_region(self.region.again())
+    }
+
     fn from_region(region: Region) -> Table {
         Table { region, set_up: Mutex::new(()) }
     }

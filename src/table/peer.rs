@@ -255,7 +255,7 @@ impl Table {
     }
 
     /// Reads something of a slot that is written only while the slot holds no peer: valid if the peer is there after.
-    fn consistent<T>(&self, peer: PeerHandle, read: impl FnOnce() -> T) -> Result<T, Error> {
+    pub(crate) fn consistent<T>(&self, peer: PeerHandle, read: impl FnOnce() -> T) -> Result<T, Error> {
         let value = read();
         crate::sync::fence(Ordering::Acquire);
         self.state(peer).map(|_| value).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))
