@@ -1,6 +1,8 @@
 //! The response catalogue in `data/response-cases.txt`, row by row: whole, byte by byte, and in every two parts.
 
-use tidegate::validator::{EXCESS, End, Event, Framing, Method, NORMALISE, Options, REUSABLE, Validator, Verdict};
+use tidegate::validator::{
+    EXCESS, End, Event, Framing, Method, NORMALISE, Options, REFRAME, REUSABLE, Validator, Verdict,
+};
 
 struct Case {
     id: &'static str,
@@ -158,7 +160,7 @@ fn run<'a>(case: &Case, parts: impl Iterator<Item = &'a [u8]>, no_data: bool) ->
     if last.framing != Framing::None {
         text += &if no_data { " body=?".to_string() } else { format!(" body={}", seen.body) };
     }
-    for (flag, name) in [(REUSABLE, " reuse"), (NORMALISE, " normalise"), (EXCESS, " excess")] {
+    for (flag, name) in [(REUSABLE, " reuse"), (NORMALISE, " normalise"), (REFRAME, " reframe"), (EXCESS, " excess")] {
         text += if last.flags & flag != 0 { name } else { "" };
     }
     text
@@ -173,7 +175,10 @@ fn every_row_in_one_piece() {
             wrong += &format!("{}\t{seen}\n", case.id);
         }
         let rejected = seen.contains(" @");
-        let rewritten = seen.contains("normalise") || seen.contains("excess") || !seen.contains("reuse");
+        let rewritten = seen.contains("normalise")
+            || seen.contains("reframe")
+            || seen.contains("excess")
+            || !seen.contains("reuse");
         let verdict_fits = match case.verdict {
             "accept" => !rejected && !seen.contains("normalise") && !seen.contains("excess"),
             "normalise" => !rejected && rewritten,

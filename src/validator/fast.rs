@@ -7,10 +7,9 @@
 //! has been scanned at most once before, so the whole stays linear.
 
 use super::bytes::trim;
-use super::head::MAX_NAME;
 use super::scan::{self, Block, Blocks, WIDTH};
 use super::value::Field;
-use super::{Method, State, Validator, bits};
+use super::{Method, Protocol, State, Validator, bits};
 
 /// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
@@ -18,7 +17,7 @@ const LEAST: usize = 32;
 const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
 const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
-impl Validator {
+impl Validator<'_> {
     /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
     #[inline]
     pub(super) fn whole_lines(&mut self, input: &[u8]) -> usize {
@@ -72,6 +71,8 @@ impl Validator {
         if line == 0 {
             return from;
         }
+        // A framing field is left to `head` where a fold may follow.
+        self.field = Field::Other;
         self.section_len = (taken_before + line) as u32;
         self.line_len = 0;
         self.state = State::LineStart;
@@ -81,6 +82,22 @@ impl Validator {
     /// The walk itself, to be compiled for each kind of processor. Returns where the last whole line ends.
     #[inline(always)]
     pub(super) fn walk(&mut self, input: &[u8], from: usize, block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
+        if self.has(bits::WATCH) {
+            self.walk_for::<true>(input, from, block)
+        } else {
+            self.walk_for::<false>(input, from, block)
+        }
+    }
+
+    /// WATCH: rules or CGI look at more fields than framing does.
+    #[inline(always)]
+    fn walk_for<const WATCH: bool>(
+        &mut self,
+        input: &[u8],
+        from: usize,
+        block: impl Fn(&[u8; WIDTH]) -> Block,
+    ) -> usize {
+        let max_name = usize::from(self.max_name);
         let max_line = self.max_line as usize;
         let max_fields = self.max_fields;
         let mut fields = self.fields;
@@ -108,10 +125,10 @@ impl Validator {
                     colon = base + separators.trailing_zeros() as usize;
                     // An empty name is the empty line, most of the time.
                     let Some(name @ [_, ..]) = input.get(line..colon) else { break 'blocks };
-                    if input.get(colon) != Some(&b':') || name.len() > MAX_NAME as usize || fields >= max_fields {
+                    if input.get(colon) != Some(&b':') || name.len() > max_name || fields >= max_fields {
                         break 'blocks;
                     }
-                    field = Field::of(name);
+                    field = if WATCH { self.watched(name) } else { Field::of(name) };
                     fields += 1;
                 }
                 if control == 0 {
@@ -123,6 +140,10 @@ impl Validator {
                     break 'blocks;
                 }
                 if field != Field::Other {
+                    let folded = input.get(next).is_none_or(|&b| b == b' ' || b == b'\t');
+                    if folded || WATCH && self.protocol == Protocol::Cgi {
+                        break 'blocks;
+                    }
                     if !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
                         break 'blocks;
                     }
@@ -170,6 +191,7 @@ impl Validator {
                 };
             }
             Field::Upgrade => return self.code != 101,
+            Field::Codings | Field::ContentType | Field::Location | Field::Status => return false,
             Field::HopByHop => self.bits |= bits::NORMALISE,
         }
         true
