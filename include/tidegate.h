@@ -803,69 +803,6 @@
 
 
 
-// Empty lines before the status line: drop them.
-#define EMPTY_LINES 1
-
-// A major version other than 0 and 1 in HTTP/1 syntax: read as 1.1.
-#define VERSION (1 << 1)
-
-// More white space, or HTAB, between version and status: RFC 9112, section 4.
-#define STATUS_SPACE (1 << 2)
-
-// A sub-status, as in "403.1": drop it.
-#define SUBSTATUS (1 << 3)
-
-// A status of 600 to 999.
-#define STATUS_RANGE (1 << 4)
-
-// Control characters in the reason phrase: drop the phrase, or write SP for them.
-#define REASON_CONTROLS (1 << 5)
-
-// Folded lines, but for framing fields: write SP for the fold (RFC 9112, section 5.2).
-#define FOLDED (1 << 6)
-
-// White space between name and colon, but for framing fields: drop it (RFC 9112, section 5.1).
-#define SPACE_BEFORE_COLON (1 << 7)
-
-// Lines that are no fields: drop them.
-#define BAD_LINES (1 << 8)
-
-// Control characters other than NUL, CR and LF in values: write SP for them.
-#define VALUE_CONTROLS (1 << 9)
-
-// NUL where a control character is tolerated: write SP (RFC 9110, section 5.5).
-#define NUL (1 << 10)
-
-// Content-Length repeated with the same value: keep one (RFC 9110, section 8.6).
-#define LENGTH_REPEATED (1 << 11)
-
-// Content-Length beside Transfer-Encoding: drop the length, close behind (RFC 9112, section 6.3).
-#define LENGTH_AND_CODING (1 << 12)
-
-// Transfer codings besides `chunked`: the body stays coded, and the connection is closed behind it.
-#define CODINGS (1 << 13)
-
-// A lone LF as a line end of chunk framing.
-#define CHUNK_LF (1 << 14)
-
-// White space between a chunk's size, or an extension, and the line's end.
-#define CHUNK_SPACE (1 << 15)
-
-// Chunk extensions that break their grammar: drop them.
-#define CHUNK_EXTENSIONS (1 << 16)
-
-// DATA although the response has no content (HTTP/2, HTTP/3): drop it.
-#define CONTENT (1 << 17)
-
-// What browsers and nginx live with.
-#define COMPATIBLE ((((((((((((((EMPTY_LINES | VERSION) | STATUS_SPACE) | SUBSTATUS) | STATUS_RANGE) | REASON_CONTROLS) | FOLDED) | SPACE_BEFORE_COLON) | BAD_LINES) | VALUE_CONTROLS) | LENGTH_REPEATED) | LENGTH_AND_CODING) | CHUNK_LF) | CHUNK_SPACE) | CHUNK_EXTENSIONS)
-
-// Every tolerance that can be asked for.
-#define ALL ((CONTENT * 2) - 1)
-
-// Judge and let through, limits and rules included: only what has no framing, or ends early, is refused.
-#define OBSERVE (ALL | REST)
-
 // A compiled set of rules on live responses, read by any number of validators at once.
 typedef struct tidegate_rules tidegate_rules;
 

@@ -85,45 +85,64 @@ impl Default for Options<'_> {
 /// forwarded is said at each, and the verdict then has NORMALISE or REFRAME.
 pub mod tolerance {
     /// Empty lines before the status line: drop them.
+    /// cbindgen:ignore
     pub const EMPTY_LINES: u32 = 1;
     /// A major version other than 0 and 1 in HTTP/1 syntax: read as 1.1.
+    /// cbindgen:ignore
     pub const VERSION: u32 = 1 << 1;
     /// More white space, or HTAB, between version and status: RFC 9112, section 4.
+    /// cbindgen:ignore
     pub const STATUS_SPACE: u32 = 1 << 2;
     /// A sub-status, as in "403.1": drop it.
+    /// cbindgen:ignore
     pub const SUBSTATUS: u32 = 1 << 3;
     /// A status of 600 to 999.
+    /// cbindgen:ignore
     pub const STATUS_RANGE: u32 = 1 << 4;
     /// Control characters in the reason phrase: drop the phrase, or write SP for them.
+    /// cbindgen:ignore
     pub const REASON_CONTROLS: u32 = 1 << 5;
     /// Folded lines, but for framing fields: write SP for the fold (RFC 9112, section 5.2).
+    /// cbindgen:ignore
     pub const FOLDED: u32 = 1 << 6;
     /// White space between name and colon, but for framing fields: drop it (RFC 9112, section 5.1).
+    /// cbindgen:ignore
     pub const SPACE_BEFORE_COLON: u32 = 1 << 7;
     /// Lines that are no fields: drop them.
+    /// cbindgen:ignore
     pub const BAD_LINES: u32 = 1 << 8;
     /// Control characters other than NUL, CR and LF in values: write SP for them.
+    /// cbindgen:ignore
     pub const VALUE_CONTROLS: u32 = 1 << 9;
     /// NUL where a control character is tolerated: write SP (RFC 9110, section 5.5).
+    /// cbindgen:ignore
     pub const NUL: u32 = 1 << 10;
     /// Content-Length repeated with the same value: keep one (RFC 9110, section 8.6).
+    /// cbindgen:ignore
     pub const LENGTH_REPEATED: u32 = 1 << 11;
     /// Content-Length beside Transfer-Encoding: drop the length, close behind (RFC 9112, section 6.3).
+    /// cbindgen:ignore
     pub const LENGTH_AND_CODING: u32 = 1 << 12;
     /// Transfer codings besides `chunked`: the body stays coded, and the connection is closed behind it.
+    /// cbindgen:ignore
     pub const CODINGS: u32 = 1 << 13;
     /// A lone LF as a line end of chunk framing.
+    /// cbindgen:ignore
     pub const CHUNK_LF: u32 = 1 << 14;
     /// White space between a chunk's size, or an extension, and the line's end.
+    /// cbindgen:ignore
     pub const CHUNK_SPACE: u32 = 1 << 15;
     /// Chunk extensions that break their grammar: drop them.
+    /// cbindgen:ignore
     pub const CHUNK_EXTENSIONS: u32 = 1 << 16;
     /// DATA although the response has no content (HTTP/2, HTTP/3): drop it.
+    /// cbindgen:ignore
     pub const CONTENT: u32 = 1 << 17;
     /// Whatever passes a limit or breaks a rule of the operator's, and what is left: see OBSERVE.
     pub(in super::super) const REST: u32 = 1 << 31;
 
     /// What browsers and nginx live with.
+    /// cbindgen:ignore
     pub const COMPATIBLE: u32 = EMPTY_LINES
         | VERSION
         | STATUS_SPACE
@@ -140,7 +159,9 @@ pub mod tolerance {
         | CHUNK_SPACE
         | CHUNK_EXTENSIONS;
     /// Every tolerance that can be asked for.
+    /// cbindgen:ignore
     pub const ALL: u32 = CONTENT * 2 - 1;
     /// Judge and let through, limits and rules included: only what has no framing, or ends early, is refused.
+    /// cbindgen:ignore
     pub const OBSERVE: u32 = ALL | REST;
 }
