@@ -53,7 +53,7 @@ test: setup ## All tests but the long ones
 test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, threads under ThreadSanitizer, many more random cases
 	TIDEGATE_KILLS=10000 cargo test --release --test processes
 	$(MAKE) torture-deep
-	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
+	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties --test validator_rules
 
 .PHONY: lint
 lint: ## rustfmt, clippy, C warnings

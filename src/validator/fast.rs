@@ -14,6 +14,9 @@ use super::{Method, Protocol, State, Validator, bits};
 /// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
 
+/// With any of these, a framing field is more than itself.
+const TAKEN: u32 = bits::LENGTH | bits::CHUNKED | bits::CODED | bits::UNFRAMED;
+
 const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
 const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
@@ -171,14 +174,14 @@ impl Validator<'_> {
             Field::Other => {}
             Field::ContentLength => {
                 let Some(length) = usual_length(value) else { return false };
-                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) {
+                if self.has(TAKEN) {
                     return false;
                 }
                 self.content_length = length;
                 self.bits |= bits::LENGTH;
             }
             Field::TransferEncoding => {
-                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.has(TAKEN) || !value.eq_ignore_ascii_case(b"chunked") {
                     return false;
                 }
                 self.bits |= bits::CHUNKED;

@@ -326,7 +326,10 @@ impl<'a> Validator<'a> {
         let mut at = 0;
         loop {
             let step = match self.state {
-                State::Done if self.has(bits::EXPECT) => self.expect_end(),
+                State::Done if self.has(bits::EXPECT) => {
+                    self.here = self.base.saturating_add(at as u64);
+                    self.expect_end()
+                }
                 State::Done => {
                     if at < input.len() {
                         self.bits |= bits::EXCESS;
@@ -345,10 +348,13 @@ impl<'a> Validator<'a> {
                     self.state = State::Done;
                     continue;
                 }
-                Ok(Step::SectionEnd) => match self.end_head() {
-                    Ok(event) => return (event, at, 0),
-                    Err(reason) => (reason, at - 1),
-                },
+                Ok(Step::SectionEnd) => {
+                    self.here = self.base.saturating_add(at as u64 - 1);
+                    match self.end_head() {
+                        Ok(event) => return (event, at, 0),
+                        Err(reason) => (reason, at - 1),
+                    }
+                }
                 Ok(Step::Data(len)) => return (Event::Data, at, len),
                 Err(reason) => (reason, at),
             };
@@ -364,6 +370,7 @@ impl<'a> Validator<'a> {
             (State::Done | State::Tunnel, _) | (State::UntilClose, End::Close) => {
                 self.state = State::Done;
                 self.bits |= bits::CLOSE;
+                self.here = self.base;
                 match self.expect_end() {
                     Ok(_) => return self.verdict(Event::Complete, 0, 0),
                     Err(reason) => reason,
