@@ -1873,6 +1873,24 @@ tidegate_status tidegate_validator_data(struct tidegate_validator *validator,
                                         size_t len,
                                         struct tidegate_verdict *verdict);
 
+// As tidegate_validator_feed, but goes on over DATA: `ranges` holds `2 * cap` numbers and gets, for each run of body
+// bytes, its offset in this call's input and its length; `*count` is the number of runs. The event is DATA if there
+// was no more room, else what came behind the last run: call again with what was not consumed until it is NEED_MORE,
+// COMPLETE or REJECT. The runs before a REJECT are valid. `data` and `data_len` of the verdict are 0.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (as feed), INVALID (`cap` is
+// 0 or above 65536). Cost: for a body in small chunks about half of a feed for each.
+//
+// # Safety
+// As tidegate_validator_feed; `ranges` points to `2 * cap` writable numbers, `count` is writable.
+tidegate_status tidegate_validator_feed_ranges(struct tidegate_validator *validator,
+                                               const char *data,
+                                               size_t len,
+                                               size_t *ranges,
+                                               size_t cap,
+                                               size_t *count,
+                                               struct tidegate_verdict *verdict);
+
 // Compiles rules: one a line, or separated by `;`; `#` begins a comment.
 //
 // - `status 200-299`: the responses that the others hold for; this is the default

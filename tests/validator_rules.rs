@@ -358,6 +358,29 @@ proptest! {
         prop_assert_eq!(&run(&options, [a, b].into_iter()), &slow);
     }
 
+    /// Many DATA events in one call are the same events.
+    #[test]
+    fn ranges_are_the_data(bytes in damaged(), room in 1..4usize) {
+        let options = Options { tolerate: tolerance::COMPATIBLE, ..Options::default() };
+        let (.., body, last) = run(&options, std::iter::once(&bytes[..]));
+        let mut validator = Validator::new(&options);
+        let (mut rest, mut seen_body, mut ranges) = (&bytes[..], vec![], [[0; 2]; 4]);
+        let seen = loop {
+            let (seen, count) = validator.feed_ranges(rest, &mut ranges[..room]);
+            prop_assert!(count <= room && (seen.event != Event::Data || count == room));
+            for [at, len] in &ranges[..count] {
+                seen_body.extend(&rest[*at..at + len]);
+            }
+            match seen.event {
+                Event::NeedMore => break validator.finish(End::Close),
+                Event::Complete | Event::Reject => break Verdict { consumed: 0, ..seen },
+                _ => rest = &rest[seen.consumed..],
+            }
+        };
+        prop_assert_eq!(seen_body, body);
+        prop_assert_eq!(seen, last);
+    }
+
     /// What a strict reader accepts, every policy reads alike; what it refuses, an observer names at the same byte.
     #[test]
     fn a_policy_names_what_a_strict_reader_refuses(bytes in damaged(), bits: u32) {

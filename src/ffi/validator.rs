@@ -12,6 +12,7 @@ use std::ffi::c_char;
 
 pub mod list;
 pub mod policy;
+pub mod ranges;
 pub mod reason;
 pub mod rules;
 

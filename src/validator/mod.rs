@@ -320,6 +320,32 @@ impl<'a> Validator<'a> {
         verdict
     }
 
+    /// Judges the next bytes as `feed` does, but goes on over DATA while there is room in `ranges`: offset and length in
+    /// `input`. Says how many it has written; the event is DATA if there was no more room.
+    pub fn feed_ranges(&mut self, input: &[u8], ranges: &mut [[usize; 2]]) -> (Verdict, usize) {
+        let (mut taken, mut count) = (0, 0);
+        loop {
+            let (event, consumed, data_len) = self.advance(input.get(taken..).unwrap_or_default());
+            taken += consumed;
+            if event == Event::Data {
+                if let Some(range) = ranges.get_mut(count) {
+                    *range = [taken - data_len, data_len];
+                }
+                count += 1;
+                if count < ranges.len() {
+                    self.base = self.base.saturating_add(consumed as u64);
+                    continue;
+                }
+            }
+            let mut verdict = self.verdict(event, consumed, 0);
+            verdict.consumed = taken;
+            if event == Event::Interim {
+                self.begin_head();
+            }
+            return (verdict, count);
+        }
+    }
+
     /// Takes bytes up to the next event: which it is, how many were taken, and how many of these are data.
     #[inline(always)]
     fn advance(&mut self, input: &[u8]) -> (Event, usize, usize) {
