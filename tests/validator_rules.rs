@@ -364,12 +364,12 @@ proptest! {
         let options = Options { tolerate: tolerance::COMPATIBLE, ..Options::default() };
         let (.., body, last) = run(&options, std::iter::once(&bytes[..]));
         let mut validator = Validator::new(&options);
-        let (mut rest, mut seen_body, mut ranges) = (&bytes[..], vec![], [[0; 2]; 4]);
+        let (mut rest, mut seen_body, mut ranges) = (&bytes[..], Vec::new(), [[0usize; 2]; 4]);
         let seen = loop {
             let (seen, count) = validator.feed_ranges(rest, &mut ranges[..room]);
             prop_assert!(count <= room && (seen.event != Event::Data || count == room));
             for [at, len] in &ranges[..count] {
-                seen_body.extend(&rest[*at..at + len]);
+                seen_body.extend_from_slice(&rest[*at..at + len]);
             }
             match seen.event {
                 Event::NeedMore => break validator.finish(End::Close),

@@ -52,7 +52,7 @@ impl Validator<'_> {
     }
 
     /// Reads on in chunk framing, until data or the trailer section begins.
-    #[inline]
+    #[inline(always)]
     pub(super) fn framing(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         if let Some(len) = self.plain_chunks(input, at) {
             return Ok(Step::Data(len));
@@ -108,7 +108,7 @@ impl Validator<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn over_budget(&self, overhead: u64, body: u64) -> bool {
         overhead > FREE_OVERHEAD && overhead > body.saturating_mul(MAX_OVERHEAD_RATIO)
     }
@@ -225,7 +225,7 @@ impl Validator<'_> {
     /// Takes chunks whose size line has no extension. With NO_DATA it goes on over whole chunks; otherwise it stops
     /// behind the first data and returns their length. It takes nothing that `framing_byte` would refuse or mark, and
     /// stops where the input does.
-    #[inline]
+    #[inline(always)]
     fn plain_chunks(&mut self, input: &[u8], at: &mut usize) -> Option<usize> {
         loop {
             if self.state == State::ChunkDataCr && input.get(*at..).is_some_and(|rest| rest.starts_with(b"\r\n")) {

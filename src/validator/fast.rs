@@ -22,7 +22,7 @@ const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
 impl Validator<'_> {
     /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
-    #[inline]
+    #[inline(always)]
     pub(super) fn whole_lines(&mut self, input: &[u8]) -> usize {
         if input.len() < LEAST {
             return 0;
@@ -38,7 +38,7 @@ impl Validator<'_> {
     }
 
     /// Takes `HTTP/1.x NNN ` and leaves the state that `head` would: inside the reason phrase.
-    #[inline]
+    #[inline(always)]
     fn status_line_begin(&mut self, input: &[u8]) -> usize {
         const LEN: u32 = 13;
         let Some((version, [b' ', hundreds, tens, units, b' ', ..])) = input.split_first_chunk::<8>() else {
@@ -66,7 +66,7 @@ impl Validator<'_> {
     }
 
     /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
-    #[inline]
+    #[inline(always)]
     fn lines(&mut self, input: &[u8], from: usize) -> usize {
         let taken_before = self.section_len as usize - from;
         let room = (self.head_limit() as usize).saturating_sub(taken_before);

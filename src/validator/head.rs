@@ -17,7 +17,7 @@ const MAX_INTERIM_LEN: u32 = 65536;
 
 impl Validator<'_> {
     /// Reads on in a head or a trailer section.
-    #[inline]
+    #[inline(always)]
     pub(super) fn section(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         if !self.has(bits::TRAILER) {
             let rest = input.get(*at..).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Validator<'_> {
     }
 
     /// Takes the CR LF that ends a head, if both are there and within the limits.
-    #[inline]
+    #[inline(always)]
     fn take_empty_line(&mut self, input: &[u8]) -> bool {
         let limit = self.head_limit();
         let ends =
