@@ -10,7 +10,7 @@ use std::ffi::c_char;
 /// COMPLETE or REJECT. The runs before a REJECT are valid. `data` and `data_len` of the verdict are 0.
 ///
 /// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (as feed), INVALID (`cap` is
-/// 0 or above 65536). Cost: for a body in small chunks about half of a feed for each.
+/// 0 or above 65536). Cost: for a body in small chunks about two thirds of a feed for each.
 ///
 /// # Safety
 /// As tidegate_validator_feed; `ranges` points to `2 * cap` writable numbers, `count` is writable.
