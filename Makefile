@@ -55,7 +55,7 @@ test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, ngi
 	$(MAKE) torture-deep
 	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
 	$(MAKE) loom
-	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
+	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties --test validator_rules
 	$(MAKE) fuzz
 
 # In a directory of its own: with the flag every crate is another one.

@@ -139,6 +139,9 @@
 // The request came back to this gateway.
 #define TIDEGATE_CAUSE_PROXY_LOOP_DETECTED 37
 
+// A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
+#define TIDEGATE_CAUSE_RESPONSE_UNEXPECTED 38
+
 // GET; also what 0 means.
 #define TIDEGATE_METHOD_GET 1
 
@@ -460,8 +463,13 @@
 // The response is HTTP/1.0.
 #define TIDEGATE_VERDICT_FLAG_HTTP_1_0 4
 
-// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes.
+// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes, nor the
+// trailers'. `tidegate_head_rewrite` writes a head that can be.
 #define TIDEGATE_VERDICT_FLAG_NORMALISE 8
+
+// Chunk extensions came, or chunk framing was tolerated: forward the body in framing of your own. The head is not
+// concerned; known with the DATA or COMPLETE behind it.
+#define TIDEGATE_VERDICT_FLAG_REFRAME 16
 
 // How the connection ended, for `tidegate_validator_finish`: by FIN.
 #define TIDEGATE_END_CLOSE 1
@@ -474,6 +482,91 @@
 
 // Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
 #define TIDEGATE_VALIDATOR_NO_DATA 1
+
+// HTTP/1.x bytes, for `tidegate_validator_feed`; or a list of fields that the host parsed from such.
+#define TIDEGATE_PROTOCOL_HTTP_1 0
+
+// HTTP/2: `tidegate_validator_fields` and `tidegate_validator_data`.
+#define TIDEGATE_PROTOCOL_HTTP_2 2
+
+// HTTP/3: the same.
+#define TIDEGATE_PROTOCOL_HTTP_3 3
+
+// FastCGI, SCGI, uwsgi: what is behind the record layer, as bytes that begin with fields (a status line is taken too)
+// or as lists. `status` of the verdict is that of `Status`, else 302 with a Location, else 200 (RFC 3875, section 6).
+// The head always has to be written anew; never REUSABLE.
+#define TIDEGATE_PROTOCOL_CGI 4
+
+// To the letter: what a recipient may refuse is refused.
+#define TIDEGATE_POLICY_STRICT 0
+
+// What browsers and nginx live with: TIDEGATE_TOLERATE_COMPATIBLE. What is let through is said in the verdict.
+#define TIDEGATE_POLICY_COMPATIBLE 1
+
+// Judge and let through: `tolerated` of the verdict says what a strict reader would have refused first. Limits and
+// rules refuse nothing either. Only bytes whose framing can't be established, and responses that end early, are
+// rejected. To be used to learn what an upstream sends, not to protect anybody.
+#define TIDEGATE_POLICY_OBSERVE 2
+
+// Empty lines before the status line: drop them.
+#define TIDEGATE_TOLERATE_EMPTY_LINES 1
+
+// A major version from 2 to 9 in HTTP/1 syntax: read as 1.1.
+#define TIDEGATE_TOLERATE_VERSION 2
+
+// More white space, or HTAB, between version and status.
+#define TIDEGATE_TOLERATE_STATUS_SPACE 4
+
+// A sub-status, as in "403.1".
+#define TIDEGATE_TOLERATE_SUBSTATUS 8
+
+// A status of 600 to 999. Forwarded as it came.
+#define TIDEGATE_TOLERATE_STATUS_RANGE 16
+
+// Control characters in the reason phrase.
+#define TIDEGATE_TOLERATE_REASON_CONTROLS 32
+
+// Folded lines, but for framing fields: RFC 9112 section 5.2.
+#define TIDEGATE_TOLERATE_FOLDED 64
+
+// White space between a name and its colon, but for framing fields: RFC 9112 section 5.1.
+#define TIDEGATE_TOLERATE_SPACE_BEFORE_COLON 128
+
+// Lines that are no fields: without a colon, with other characters in the name, white space before the first one.
+#define TIDEGATE_TOLERATE_BAD_LINES 256
+
+// Control characters in values: RFC 9110 section 5.5.
+#define TIDEGATE_TOLERATE_VALUE_CONTROLS 512
+
+// NUL too, where a bit above tolerates control characters. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_NUL 1024
+
+// Content-Length repeated with the same value: RFC 9110 section 8.6.
+#define TIDEGATE_TOLERATE_LENGTH_REPEATED 2048
+
+// Content-Length beside Transfer-Encoding, which then decides: RFC 9112 section 6.3. Never REUSABLE.
+#define TIDEGATE_TOLERATE_LENGTH_AND_CODING 4096
+
+// Transfer codings besides chunked: the body stays coded. Never REUSABLE. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_CODINGS 8192
+
+// A lone LF as a line end of chunk framing.
+#define TIDEGATE_TOLERATE_CHUNK_LF 16384
+
+// White space between a chunk's size, or an extension, and the line's end.
+#define TIDEGATE_TOLERATE_CHUNK_SPACE 32768
+
+// Chunk extensions that break their grammar.
+#define TIDEGATE_TOLERATE_CHUNK_EXTENSIONS 65536
+
+// Data in a response that has no content (HTTP/2, HTTP/3, CGI lists): drop it. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_CONTENT 131072
+
+// All that TIDEGATE_POLICY_COMPATIBLE tolerates.
+#define TIDEGATE_TOLERATE_COMPATIBLE 121855
+
+// In a verdict's `tolerances` only: a limit was passed or a rule broken, under TIDEGATE_POLICY_OBSERVE.
+#define TIDEGATE_TOLERATE_OBSERVED 2147483648
 
 // Nothing was refused.
 #define TIDEGATE_REASON_NONE 0
@@ -631,6 +724,75 @@
 // The host stopped waiting.
 #define TIDEGATE_REASON_READ_TIMEOUT 51
 
+// The bytes begin as a TLS record does: the port speaks TLS.
+#define TIDEGATE_REASON_TLS_RECORD 52
+
+// A list of fields without `:status`.
+#define TIDEGATE_REASON_STATUS_MISSING 53
+
+// A pseudo-field other than `:status`.
+#define TIDEGATE_REASON_PSEUDO_FIELD_UNKNOWN 54
+
+// A second `:status`.
+#define TIDEGATE_REASON_PSEUDO_FIELD_REPEATED 55
+
+// `:status` behind another field.
+#define TIDEGATE_REASON_PSEUDO_FIELD_LATE 56
+
+// A pseudo-field in a trailer section.
+#define TIDEGATE_REASON_PSEUDO_FIELD_IN_TRAILER 57
+
+// A letter in upper case in the name of an HTTP/2 or HTTP/3 field.
+#define TIDEGATE_REASON_FIELD_NAME_UPPERCASE 58
+
+// White space around the value of an HTTP/2 or HTTP/3 field.
+#define TIDEGATE_REASON_FIELD_VALUE_SPACE 59
+
+// A field that speaks of an HTTP/1 connection: Connection, Transfer-Encoding, TE and their like.
+#define TIDEGATE_REASON_CONNECTION_FIELD 60
+
+// 101 over HTTP/2 or HTTP/3, which have no upgrade.
+#define TIDEGATE_REASON_UPGRADE_OVER_STREAM 61
+
+// More data than Content-Length says.
+#define TIDEGATE_REASON_BODY_BEYOND_LENGTH 62
+
+// The stream ended with less data than Content-Length says.
+#define TIDEGATE_REASON_BODY_SHORT_OF_LENGTH 63
+
+// Data in a response that has no content: to HEAD, 204, 304.
+#define TIDEGATE_REASON_CONTENT_NOT_ALLOWED 64
+
+// Data before the final head or behind the trailers, or fields behind the trailers.
+#define TIDEGATE_REASON_FRAME_OUT_OF_PLACE 65
+
+// A CGI response without Content-Type, Location and Status.
+#define TIDEGATE_REASON_CGI_FIELD_MISSING 66
+
+// A second Content-Type, Location or Status in a CGI response.
+#define TIDEGATE_REASON_CGI_FIELD_REPEATED 67
+
+// Content-Type is none of those that the operator's rules allow, or is missing.
+#define TIDEGATE_REASON_CONTENT_TYPE_UNEXPECTED 68
+
+// The body is smaller than the operator's rules allow.
+#define TIDEGATE_REASON_BODY_BELOW_MINIMUM 69
+
+// The body is larger than the operator's rules allow.
+#define TIDEGATE_REASON_BODY_ABOVE_MAXIMUM 70
+
+// A field that the operator's rules require is missing.
+#define TIDEGATE_REASON_REQUIRED_FIELD_MISSING 71
+
+// A field that the operator's rules forbid is there.
+#define TIDEGATE_REASON_FORBIDDEN_FIELD_PRESENT 72
+
+// A marker that the operator's rules require is not in the body's first bytes.
+#define TIDEGATE_REASON_BODY_MARKER_MISSING 73
+
+// A marker that the operator's rules forbid is in the body's first bytes.
+#define TIDEGATE_REASON_BODY_MARKER_FOUND 74
+
 // Major version of the header a program was compiled with.
 #define TIDEGATE_VERSION_MAJOR 0
 
@@ -650,6 +812,9 @@
 #define TIDEGATE_WORKER_SHARED 1
 
 
+
+// A compiled set of rules on live responses, read by any number of validators at once.
+typedef struct tidegate_rules tidegate_rules;
 
 // A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
 // thread that serves requests then joins it as a worker.
@@ -1010,10 +1175,24 @@ typedef struct tidegate_validator_options {
   uint32_t max_interim;
   // Most bytes of chunk extensions in a body; default 16384.
   uint32_t max_chunk_extension;
-  // Largest trailer section in bytes; default 16384. At most 64 trailer fields are taken.
+  // Largest trailer section in bytes; default 16384.
   uint32_t max_trailer;
   // Largest body in bytes, framing not counted; default no limit.
   uint64_t max_body;
+  // TIDEGATE_PROTOCOL_*; default HTTP_1.
+  uint32_t protocol;
+  // TIDEGATE_POLICY_*; default STRICT.
+  uint32_t policy;
+  // TIDEGATE_TOLERATE_* bits, besides those of the policy.
+  uint32_t tolerate;
+  // Longest field name in bytes, in trailers too; default 256, at most 16384.
+  uint32_t max_name;
+  // Most trailer fields; default 64.
+  uint32_t max_trailers;
+  // 0.
+  uint32_t reserved;
+  // The operator's rules, which must outlive every use of the validator; NULL: none.
+  const struct tidegate_rules *rules;
 } tidegate_validator_options;
 
 // What one call saw.
@@ -1030,7 +1209,7 @@ typedef struct tidegate_verdict {
   size_t data;
   // DATA: how many there are.
   size_t data_len;
-  // REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
+  // Bytes taken so far. REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
   uint64_t offset;
   // The body's length if `framing` is LENGTH.
   uint64_t content_length;
@@ -1042,6 +1221,13 @@ typedef struct tidegate_verdict {
   uint32_t flags;
   // REJECT: TIDEGATE_REASON_* number; `tidegate_reason_name` gives the name to grep for.
   uint32_t reason;
+  // The first thing that the policy let through and a strict reader would have refused, as a TIDEGATE_REASON_*
+  // number; 0: none so far.
+  uint32_t tolerated;
+  // TIDEGATE_TOLERATE_* bits: all that was let through so far.
+  uint32_t tolerances;
+  // The offset of what `tolerated` names.
+  uint64_t tolerated_offset;
 } tidegate_verdict;
 
 // One field of a head that the validator has passed.
@@ -1668,8 +1854,8 @@ tidegate_status tidegate_validator_start(struct tidegate_validator *validator,
 // NEED_MORE, COMPLETE or REJECT: after the HEAD of a response without a body, and after the last DATA, COMPLETE
 // comes from one more call, which may bring no bytes.
 //
-// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
-// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started, or HTTP/2, HTTP/3).
+// Cost: linear in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
 //
 // # Safety
 // `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
@@ -1708,6 +1894,97 @@ const char *tidegate_reason_clause(uint32_t reason);
 // # Safety
 // `head` points to `len` readable bytes; `cursor` and `field` are writable, `field->struct_size` is set.
 tidegate_status tidegate_head_next_field(const char *head, size_t len, size_t *cursor, struct tidegate_field *field);
+
+// Writes a head that the validator has passed, from its status line to the empty line, in the strictest form: what the
+// policy tolerated, lone LFs, fields of the connection (Connection and what it names, Keep-Alive, Upgrade …) and
+// superfluous lengths are gone; the version is 1.1. Unlike the head itself, it may be forwarded and goes through
+// `tidegate_head_next_field`. `*needed` (may be NULL) is its length, at most the head's plus one for each line and 16.
+//
+// Thread rule: any-thread. Errors: NULL, BUFFER (nothing of use was written). Cost: linear in the head, but for
+// Connection's options times fields; no allocation.
+//
+// # Safety
+// `head` points to `len` readable bytes, `buf` to `cap` writable ones that do not overlap; `needed` is NULL or
+// writable.
+tidegate_status tidegate_head_rewrite(const char *head, size_t len, char *buf, size_t cap, size_t *needed);
+
+// Judges a list of fields: the head of the response, `:status` first, or an interim one; behind the head, the
+// trailers. INTERIM, HEAD, NEED_MORE (trailers) or REJECT. `consumed` counts fields, and is the index of the offending
+// one; `offset` counts the bytes of names, values and data so far.
+//
+// For TIDEGATE_PROTOCOL_HTTP_2 and HTTP_3 to the letter of RFC 9113 section 8 and RFC 9114 section 4; for CGI without
+// `:status`; for HTTP_1 with `:status` for the status line. The end of the stream is told by
+// tidegate_validator_finish: TIDEGATE_END_CLOSE for END_STREAM, the FIN of the stream or the end of the request's
+// records, TIDEGATE_END_RESET for a reset.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started), INVALID.
+// Cost: linear in the bytes of the list, no allocation.
+//
+// # Safety
+// `validator` was started; `fields` points to `count` elements, `fields[0].struct_size` bytes apart; `verdict` is
+// writable and its `struct_size` set.
+tidegate_status tidegate_validator_fields(struct tidegate_validator *validator,
+                                          const struct tidegate_field *fields,
+                                          size_t count,
+                                          struct tidegate_verdict *verdict);
+
+// Judges the next `len` bytes of content of a response whose head came by tidegate_validator_fields: NEED_MORE or
+// REJECT. `data` may be NULL if the bytes are not at hand; then the rules' markers are not sought.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started, or fed with
+// bytes). Cost: constant, but for markers.
+//
+// # Safety
+// `validator` was started; `data` is NULL or points to `len` readable bytes; `verdict` is writable and its
+// `struct_size` set.
+tidegate_status tidegate_validator_data(struct tidegate_validator *validator,
+                                        const char *data,
+                                        size_t len,
+                                        struct tidegate_verdict *verdict);
+
+// As tidegate_validator_feed, but goes on over DATA: `ranges` holds `2 * cap` numbers and gets, for each run of body
+// bytes, its offset in this call's input and its length; `*count` is the number of runs. The event is DATA if there
+// was no more room, else what came behind the last run: call again with what was not consumed until it is NEED_MORE,
+// COMPLETE or REJECT. The runs before a REJECT are valid. `data` and `data_len` of the verdict are 0.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (as feed), INVALID (`cap` is
+// 0 or above 65536). Cost: for a body in small chunks about two thirds of a feed for each.
+//
+// # Safety
+// As tidegate_validator_feed; `ranges` points to `2 * cap` writable numbers, `count` is writable.
+tidegate_status tidegate_validator_feed_ranges(struct tidegate_validator *validator,
+                                               const char *data,
+                                               size_t len,
+                                               size_t *ranges,
+                                               size_t cap,
+                                               size_t *count,
+                                               struct tidegate_verdict *verdict);
+
+// Compiles rules: one a line, or separated by `;`; `#` begins a comment.
+//
+// - `status 200-299`: the responses that the others hold for; this is the default
+// - `type application/json text/…`: Content-Type is one of these; `text/` with a star stands for every text type
+// - `min-body 2`, `max-body 10m`: the body's size in bytes; k, m, g are powers of 1024
+// - `field x-request-id`, `no-field x-debug`: a field that must, or must not, be there
+// - `marker "</html>" within 64k`, `no-marker "Fatal error"`: a text that must, or must not, be in the first bytes of
+//   the body, by default 4k. It is sought in the bytes as sent, so a content coding hides it.
+//
+// At most 16 types, 16 fields and 4 markers, of 64 bytes each. Rules on bodies do not hold where there is none.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID (tidegate_last_error: what is wrong, and at which byte). Cost: linear
+// in the text; allocates.
+//
+// # Safety
+// `text` points to `len` readable bytes; `rules` is writable.
+tidegate_status tidegate_rules_new(const char *text, size_t len, struct tidegate_rules **rules);
+
+// Gives the rules back. No validator that was started with them may be used any more. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `rules` is NULL or came from tidegate_rules_new and is not used again.
+void tidegate_rules_free(struct tidegate_rules *rules);
 
 // The version of the library that is loaded ("0.1.0"), or NULL if it is older than `least`, a number like
 // TIDEGATE_VERSION_NUMBER; 0 asks for any.

@@ -60,6 +60,7 @@ static SENTENCES: [(Cause, &str); Cause::ALL.len()] = [
     (Cause::LOCAL_FAULT, OURS),
     (Cause::CLIENT_CLOSED, "The connection was closed before the request was complete."),
     (Cause::PROXY_LOOP_DETECTED, "The request came back to this gateway instead of reaching a service."),
+    (Cause::RESPONSE_UNEXPECTED, "The service answered with something else than was expected of it."),
 ];
 
 #[cfg(test)]
