@@ -19,7 +19,7 @@ const LOADS: [f64; 3] = [0.5, 0.7, 0.85];
 const SHAPES: [(Shape, &str); 3] =
     [(Shape::Exponential, "exponential"), (Shape::Lognormal, "lognormal"), (Shape::Bimodal, "bimodal")];
 /// Peers, and seconds counted: about as many requests in each.
-const POOLS: [(u32, u64); 2] = [(10, 120), (100, 20)];
+const POOLS: [(u32, u64); 2] = [(10, 600), (100, 100)];
 /// What the others are measured by.
 const REFERENCE: &str = "least_request";
 

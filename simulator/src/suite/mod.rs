@@ -2,7 +2,7 @@
 //!
 //! Every selector that the library offers takes part. The base scenarios are those of `scenarios/`, so that each run of
 //! the suite can be made alone from its file. A goal that is missed is printed as missed; the command fails only where
-//! a promise is broken: the last good peer was ejected, or a peer on which nobody listens was not.
+//! a promise is broken (`grid::PoolResult::broken_promises`).
 
 pub mod cells;
 pub mod grid;
@@ -46,7 +46,7 @@ pub fn run(seed: u64, selectors: &[Selector], quick: bool, out: &Path) -> Result
     println!("{requests} requests in {wall:.0} s: {:.2} million a second", requests as f64 / wall / 1e6);
     println!("JSON and SVG in {}", out.display());
     let broken = grid.broken_promises();
-    if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
+    if broken.is_empty() { Ok(()) } else { Err(format!("a promise is broken: {}", broken.join("; ")).into()) }
 }
 
 /// A base scenario that is known to be right.
