@@ -95,4 +95,5 @@ clean: ## Remove everything that was built
 
 -include benches/targets.mk
 -include testbed/targets.mk
+-include simulator/targets.mk
 -include tests/torture/targets.mk

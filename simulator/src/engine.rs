@@ -383,8 +383,12 @@ impl<'a> Engine<'a> {
         let sent = TIDEGATE_OUTCOME_SENT;
         let received = sent | TIDEGATE_OUTCOME_RECEIVED;
         let (done, none) = (TIDEGATE_PHASE_DONE, Cause::NONE);
-        let seen = |cause: Cause, phase, flags, status: u16| {
-            Seen { cause: cause.number(), phase, flags, status: status.into(), took_ns }
+        let seen = |cause: Cause, phase, flags, status: u16| Seen {
+            cause: cause.number(),
+            phase,
+            flags,
+            status: status.into(),
+            took_ns,
         };
         match fate {
             Fate::Served => self.answered(request, 200, &seen(none, done, received, 200)),

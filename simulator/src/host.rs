@@ -140,13 +140,7 @@ impl Host {
     }
 
     /// Declares the list of peers to one table. `handles` becomes one handle a peer, in the order of the list.
-    pub fn set_peers(
-        &self,
-        table: usize,
-        peers: &[Declared],
-        now: u64,
-        handles: &mut Vec<u64>,
-    ) -> Result<(), Refused> {
+    pub fn set_peers(&self, table: usize, peers: &[Declared], now: u64, handles: &mut Vec<u64>) -> Result<(), Refused> {
         let addresses: Vec<[u8; 16]> = peers.iter().map(|p| address(p.peer)).collect();
         let list: Vec<tidegate_peer> = peers
             .iter()

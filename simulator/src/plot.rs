@@ -35,11 +35,8 @@ pub fn compare(dir: &Path, name: &str, runs: &[Run]) -> Drawn<PathBuf> {
     let root = SVGBackend::new(&path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(360);
-    let lines: Vec<_> = runs
-        .iter()
-        .enumerate()
-        .map(|(i, run)| (run.selector.as_str(), i, percentiles(run, |p| p.p99_ms)))
-        .collect();
+    let lines: Vec<_> =
+        runs.iter().enumerate().map(|(i, run)| (run.selector.as_str(), i, percentiles(run, |p| p.p99_ms))).collect();
     latency(&upper, &format!("{name}: p99"), &lines, &runs.first().map(faults).unwrap_or_default())?;
     errors(&lower, runs)?;
     root.present()?;

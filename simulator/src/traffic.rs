@@ -238,7 +238,13 @@ impl Draw {
             Draw::Exponential(mean) => random.sample::<f64, _>(Exp1) * mean,
             Draw::Lognormal(shape) => shape.sample(random),
             Draw::Pareto(shape) => shape.sample(random),
-            Draw::Bimodal { fast, slow, share } => if random.random::<f64>() < *share { *slow } else { *fast },
+            Draw::Bimodal { fast, slow, share } => {
+                if random.random::<f64>() < *share {
+                    *slow
+                } else {
+                    *fast
+                }
+            }
         };
         time.max(1.0)
     }

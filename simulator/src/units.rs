@@ -46,7 +46,9 @@ impl<'de> Deserialize<'de> for Nanos {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
         let text = String::deserialize(deserializer)?;
         Nanos::parse(&text).ok_or_else(|| {
-            D::Error::custom(format!("\"{text}\" is not a time: write a number with ns, us, ms, s, m or h, at most 277h"))
+            D::Error::custom(format!(
+                "\"{text}\" is not a time: write a number with ns, us, ms, s, m or h, at most 277h"
+            ))
         })
     }
 }

@@ -98,15 +98,15 @@ impl Cells {
         let mut table = Table::new(&headings);
         let ratios: Vec<Vec<f64>> = self.selectors.iter().map(|s| self.ratios(s)).collect();
         for (i, cell) in self.cells.iter().enumerate() {
-            let values = cell.runs.iter().zip(&ratios).map(|(run, of)| format!("{} ({:.2})", ms(run.latency_ms.p99), of[i]));
+            let values =
+                cell.runs.iter().zip(&ratios).map(|(run, of)| format!("{} ({:.2})", ms(run.latency_ms.p99), of[i]));
             table.row(std::iter::once(cell.runs[0].name.clone()).chain(values));
         }
         let means = self.selectors.iter().map(|s| format!("{:.2}", self.mean_ratio(s)));
         table.row(std::iter::once("geometric mean".to_owned()).chain(means));
         out += &table.text();
         let errors: u64 = self.cells.iter().flat_map(|c| &c.runs).map(|run| run.errors).sum();
-        let false_ejections: u64 =
-            self.cells.iter().flat_map(|c| &c.runs).map(|run| run.health.false_ejections).sum();
+        let false_ejections: u64 = self.cells.iter().flat_map(|c| &c.runs).map(|run| run.health.false_ejections).sum();
         let _ = writeln!(out, "errors: {errors} of {}; false ejections: {false_ejections}", self.requests);
         if self.selectors.iter().any(|s| s == "peak_ewma") {
             let _ = writeln!(out, "{}", goal("peak_ewma", self.mean_ratio("peak_ewma"), 0.55));

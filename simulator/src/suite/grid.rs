@@ -148,7 +148,11 @@ pub fn small(peers: u32, seeds: u32, seed: u64, selectors: &[Selector]) -> Resul
 fn pool(plan: &Plan, seed: u64, selectors: &[Selector], part: u32) -> Result<PoolResult, Box<dyn Error>> {
     let mut jobs = vec![];
     for &load in plan.loads {
-        let sets = if plan.at_once { vec![spread(plan.peers)] } else { faults(vec![0]).into_iter().map(|f| vec![f]).collect() };
+        let sets = if plan.at_once {
+            vec![spread(plan.peers)]
+        } else {
+            faults(vec![0]).into_iter().map(|f| vec![f]).collect()
+        };
         for faults in sets {
             for _ in 0..plan.seeds.div_ceil(part) {
                 let number = jobs.len() as u64;
