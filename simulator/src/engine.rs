@@ -8,19 +8,23 @@
 //! same clients and the same faults. Cost: about a microsecond a request, most of it cache misses.
 //! Reference: `docs/tuning.md`, which also says what is left out.
 
+mod fate;
+mod gateway;
+
 use crate::agenda::{Agenda, Due, Places, What};
-use crate::fault::{Effect, Timeline};
-use crate::host::{Declared, Host, Refused, Seen, Shape, mix};
+use crate::fault::Effect;
+use crate::host::{Declared, Host, Refused, Shape, mix};
 use crate::pool::Peer;
 use crate::result::Run;
 use crate::scenario::{Scenario, Wrong};
 use crate::tally::Tally;
+use crate::timeline::Timeline;
 use crate::traffic::{Clients, Draw};
 use crate::watch::Watch;
+use fate::Fate;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::fmt;
-use tidegate::cause::Cause;
 use tidegate::ffi::request::*;
 
 /// Why a run could not be made.
@@ -92,19 +96,6 @@ struct Attempt {
     began: u64,
     /// The gateway waits for it.
     open: bool,
-}
-
-/// What becomes of an attempt, if its time-out does not come first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
-    Served,
-    Error(u16),
-    FastError(u16),
-    Hang,
-    Reset,
-    BreakOff,
-    Refused,
-    Unreachable,
 }
 
 struct Engine<'a> {
@@ -307,7 +298,7 @@ impl<'a> Engine<'a> {
         } else if peer.effect == Effect::default() {
             Fate::Served
         } else {
-            fate(&peer.effect, &mut self.choices)
+            Fate::draw(&peer.effect, &mut self.choices)
         };
         let attempt = self.attempts.put(Attempt { request: place, peer: number, fate, began: now, open: true });
         self.requests.at(place).attempt = attempt;
@@ -371,122 +362,6 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// A gateway sees what became of an attempt.
-    fn outcome(&mut self, place: u32) -> Result<(), Failure> {
-        let attempt = self.attempts.see(place);
-        let (request, fate, open) = (attempt.request, attempt.fate, attempt.open);
-        let took_ns = self.now - attempt.began;
-        self.attempts.free(place);
-        if !open {
-            return Ok(());
-        }
-        let sent = TIDEGATE_OUTCOME_SENT;
-        let received = sent | TIDEGATE_OUTCOME_RECEIVED;
-        let (done, none) = (TIDEGATE_PHASE_DONE, Cause::NONE);
-        let seen = |cause: Cause, phase, flags, status: u16| Seen {
-            cause: cause.number(),
-            phase,
-            flags,
-            status: status.into(),
-            took_ns,
-        };
-        match fate {
-            Fate::Served => self.answered(request, 200, &seen(none, done, received, 200)),
-            Fate::Error(status) | Fate::FastError(status) => {
-                self.answered(request, status, &seen(none, done, received, status))
-            }
-            Fate::BreakOff => {
-                let delivered = if self.scenario.requests.hold_back { 0 } else { TIDEGATE_OUTCOME_DELIVERED };
-                let cause = Cause::HTTP_RESPONSE_INCOMPLETE;
-                self.answered(request, 200, &seen(cause, TIDEGATE_PHASE_BODY, received | delivered, 200))
-            }
-            Fate::Reset => self.failed(request, &seen(Cause::CONNECTION_TERMINATED, TIDEGATE_PHASE_HEAD, sent, 0)),
-            Fate::Refused => self.failed(request, &seen(Cause::CONNECTION_REFUSED, TIDEGATE_PHASE_CONNECT, 0, 0)),
-            Fate::Unreachable => self.failed(request, &seen(Cause::CONNECTION_TIMEOUT, TIDEGATE_PHASE_CONNECT, 0, 0)),
-            Fate::Hang => Ok(()),
-        }
-    }
-
-    /// A head has come, and after it what `seen` says.
-    fn answered(&mut self, request: u32, status: u16, seen: &Seen) -> Result<(), Failure> {
-        let head = Seen { cause: 0, phase: TIDEGATE_PHASE_HEAD, status: status.into(), ..*seen };
-        let decision = self.host.head(request, &head, self.now)?;
-        if decision.verdict == TIDEGATE_DECISION_DELIVER {
-            return self.failed(request, seen);
-        }
-        self.obey(request, &decision, status)
-    }
-
-    /// An attempt has ended, well or not.
-    fn failed(&mut self, request: u32, seen: &Seen) -> Result<(), Failure> {
-        let decision = self.host.report(request, seen, self.now)?;
-        self.obey(request, &decision, seen.status as u16)
-    }
-
-    fn obey(&mut self, request: u32, decision: &tidegate_decision, status: u16) -> Result<(), Failure> {
-        match decision.verdict {
-            // An upstream's own 5xx that passes is an error to its client.
-            TIDEGATE_DECISION_DELIVER => {
-                self.close(request, (status >= 500).then_some(Cause::UPSTREAM_STATUS.number()));
-            }
-            TIDEGATE_DECISION_RETRY if decision.wait_ns == 0 => return self.attempt(request),
-            TIDEGATE_DECISION_RETRY => {
-                self.requests.at(request).waits = true;
-                self.agenda.enter(self.now + decision.wait_ns, What::Retry, request);
-            }
-            TIDEGATE_DECISION_ANSWER => {
-                let cause = self.host.answer(request, self.now)?;
-                self.close(request, Some(cause));
-            }
-            _ => self.close(request, Some(decision.cause)),
-        }
-        Ok(())
-    }
-
-    fn time_out(&mut self) -> Result<(), Failure> {
-        let Some((_, place, _)) = self.timeouts.take() else { return Ok(()) };
-        let attempt = self.attempts.at(place);
-        if !attempt.open {
-            return Ok(());
-        }
-        attempt.open = false;
-        let (request, took_ns) = (attempt.request, self.now - attempt.began);
-        if attempt.fate == Fate::Hang {
-            self.attempts.free(place);
-        }
-        let cause = Cause::CONNECTION_READ_TIMEOUT.number();
-        let seen = Seen { cause, phase: TIDEGATE_PHASE_HEAD, flags: TIDEGATE_OUTCOME_SENT, status: 0, took_ns };
-        self.failed(request, &seen)
-    }
-
-    fn lose_patience(&mut self) {
-        let Some((_, place, _)) = self.patience.take() else { return };
-        self.host.end(place, self.now);
-        let (waits, attempt) = (self.requests.see(place).waits, self.requests.see(place).attempt);
-        if !waits {
-            let attempt_of = self.attempts.at(attempt);
-            attempt_of.open = false;
-            if attempt_of.fate == Fate::Hang {
-                self.attempts.free(attempt);
-            }
-        }
-        self.close(place, Some(Cause::CLIENT_CLOSED.number()));
-    }
-
-    /// A request is over: well, or with this cause.
-    fn close(&mut self, place: u32, cause: Option<u32>) {
-        let now = self.now;
-        let request = self.requests.at(place);
-        request.over = true;
-        self.open -= 1;
-        if request.counted {
-            self.tally.close(request.began, now, request.attempts, cause);
-        }
-        if !request.waits {
-            self.requests.free(place);
-        }
-    }
-
     fn look(&mut self) -> Result<(), Failure> {
         for table in 0..self.host.tables() {
             while let Some(event) = self.host.next_event(table)? {
@@ -498,26 +373,5 @@ impl<'a> Engine<'a> {
 
     fn finish(self, selector: &str, wall_s: f64) -> Run {
         Run::of(self.scenario, selector, &self.peers, self.tally, self.watch, wall_s)
-    }
-}
-
-fn fate(effect: &Effect, random: &mut Xoshiro256PlusPlus) -> Fate {
-    let mut meets = |share: f64| share > 0.0 && random.random::<f64>() < share;
-    if effect.refuses {
-        Fate::Refused
-    } else if effect.unreachable {
-        Fate::Unreachable
-    } else if meets(effect.fast_errors) {
-        Fate::FastError(effect.status as u16)
-    } else if meets(effect.hangs) {
-        Fate::Hang
-    } else if meets(effect.resets) {
-        Fate::Reset
-    } else if meets(effect.errors) {
-        Fate::Error(effect.status as u16)
-    } else if meets(effect.break_offs) {
-        Fate::BreakOff
-    } else {
-        Fate::Served
     }
 }

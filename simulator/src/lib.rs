@@ -4,7 +4,7 @@
 //!   suite            what `make sim` runs: cells, a black hole, the grid of faults
 //!   report   plot    tables, JSON, SVG
 //!   engine           clients, gateways and peers, one event after the other
-//!   traffic  fault  pool  agenda   tally  watch
+//!   traffic  fault  timeline  pool  agenda   tally  watch
 //!   scenario         TOML
 //!   host             the C ABI, called as a gateway calls it
 //! ```
@@ -25,6 +25,7 @@ pub mod result;
 pub mod scenario;
 pub mod suite;
 mod tally;
+pub mod timeline;
 pub mod traffic;
 pub mod units;
 mod watch;

@@ -5,7 +5,8 @@
 //!
 //! Cost: O(1) an attempt; no allocation once a queue has had its longest length.
 
-use crate::fault::{Effect, Interval};
+use crate::fault::Effect;
+use crate::timeline::Interval;
 use std::collections::VecDeque;
 
 /// One peer.

@@ -4,7 +4,8 @@
 //! and a parameter that its kind does not take are refused, with the line where the reader knows it. What the fields
 //! mean stands here; `docs/tuning.md` shows how to use them.
 
-use crate::fault::{Deploy, Fault};
+use crate::fault::Fault;
+use crate::timeline::Deploy;
 use crate::traffic::{Arrivals, Service};
 use crate::units::{Nanos, Positive, Share};
 use serde::Deserialize;

@@ -6,7 +6,8 @@
 //! are how a recovery is found, so these have a price and not a blame. Nobody here reads the core's inside: only the
 //! event ring that every host can read.
 
-use crate::fault::{Kind, Meeting};
+use crate::fault::Kind;
+use crate::timeline::Meeting;
 use serde::Serialize;
 use std::collections::HashMap;
 use tidegate::ffi::table::*;

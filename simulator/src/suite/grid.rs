@@ -254,6 +254,8 @@ impl Met {
     }
 }
 
+type Describe = fn(&Met) -> String;
+
 impl Grid {
     /// Where a promise was broken.
     pub fn broken_promises(&self) -> Vec<String> {
@@ -290,7 +292,7 @@ impl Grid {
         let names: Vec<&str> = self.pools.iter().map(|pool| pool.name.as_str()).collect();
         let mut headings = vec!["fault"];
         headings.extend(&names);
-        let rows: [(&str, fn(&Met) -> String); 3] = [
+        let rows: [(&str, Describe); 3] = [
             ("ejected while it lasted, %; median and 90th percentile of the delay, s", Met::times),
             ("false half-opens and false returns, a fault", Met::trials),
             ("errors, % of the requests; false ejections; ejections of the last good peer", Met::price),
