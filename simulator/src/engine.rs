@@ -298,6 +298,7 @@ impl<'a> Engine<'a> {
         } else if peer.effect == Effect::default() {
             Fate::Served
         } else {
+            self.watch.count(number, now);
             Fate::draw(&peer.effect, &mut self.choices)
         };
         let attempt = self.attempts.put(Attempt { request: place, peer: number, fate, began: now, open: true });

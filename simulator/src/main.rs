@@ -123,14 +123,14 @@ fn run(files: &[PathBuf], seed: Option<u64>, selector: Option<&str>, out: &Path)
         pairs.push((scenario, find(&known, selector.or(scenario.selector.as_deref()))?));
     }
     let runs = all(&pairs)?;
-    println!("{}", report::summary(&runs));
+    report::say(format_args!("{}", report::summary(&runs)));
     for run in &runs {
-        println!("{}, {}, seed {}", run.name, run.selector, run.seed);
-        println!("{}", report::details(run));
+        report::say(format_args!("{}, {}, seed {}", run.name, run.selector, run.seed));
+        report::say(format_args!("{}", report::details(run)));
         wrote(&report::write_json(out, &run.name, run)?);
         wrote(&plot::course(out, run)?);
     }
-    println!("{}", effort(&runs));
+    report::say(format_args!("{}", effort(&runs)));
     Ok(())
 }
 
@@ -139,11 +139,11 @@ fn compare(files: &[PathBuf], seed: Option<u64>, selectors: &[String], out: &Pat
     for scenario in &scenarios {
         let pairs: Vec<_> = chosen.iter().map(|selector| (scenario, selector.clone())).collect();
         let runs = all(&pairs)?;
-        println!("{}", report::summary(&runs));
+        report::say(format_args!("{}", report::summary(&runs)));
         let name = format!("{}-compare", scenario.name);
         wrote(&report::write_json(out, &name, &runs)?);
         wrote(&plot::compare(out, &name, &runs)?);
-        println!("{}", effort(&runs));
+        report::say(format_args!("{}", effort(&runs)));
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn list(dir: &Path) -> Done {
     let known = host::selectors()?;
     for (number, name) in known.iter().skip(1) {
         let default = if *name == known[0].1 { " (default)" } else { "" };
-        println!("selector {number}  {name}{default}");
+        report::say(format_args!("selector {number}  {name}{default}"));
     }
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
         .map_err(|e| format!("{}: {e}", dir.display()))?
@@ -165,7 +165,7 @@ fn list(dir: &Path) -> Done {
         .collect();
     files.sort();
     for file in files {
-        println!("{}  {}", file.display(), Scenario::read(&file)?.about);
+        report::say(format_args!("{}  {}", file.display(), Scenario::read(&file)?.about));
     }
     Ok(())
 }
@@ -182,5 +182,5 @@ fn effort(runs: &[Run]) -> String {
 }
 
 fn wrote(path: &Path) {
-    println!("wrote {}", path.display());
+    report::say(format_args!("wrote {}", path.display()));
 }

@@ -2,7 +2,7 @@
 
 use crate::result::Run;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Columns, aligned: the first to the left, the others to the right.
@@ -142,6 +142,11 @@ pub fn details(run: &Run) -> String {
 
 const SHARES_SHOWN: usize = 16;
 const FAULTS_SHOWN: usize = 20;
+
+/// Prints a line. A reader that has left early (`| head`) is no error.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
 
 /// Writes a value as JSON, and says where.
 pub fn write_json(dir: &Path, name: &str, value: &impl serde::Serialize) -> io::Result<PathBuf> {

@@ -29,6 +29,8 @@ pub struct Detection {
     pub delay_s: Vec<Option<f64>>,
     /// From the fault's end to the peer's return, for each table where it was out.
     pub return_s: Vec<Option<f64>>,
+    /// Attempts on the peer while it lasted.
+    pub attempts: u64,
     /// Half-opens while it lasted, over all tables.
     pub false_half_opens: u32,
     /// Returns while it lasted, over all tables.
@@ -73,6 +75,7 @@ impl Watch {
             to_s: m.to as f64 / 1e9,
             delay_s: vec![None; tables],
             return_s: vec![None; tables],
+            attempts: 0,
             false_half_opens: 0,
             false_returns: 0,
         };
@@ -102,6 +105,13 @@ impl Watch {
     /// The peer behind a handle that was learnt.
     pub fn peer(&self, table: usize, handle: u64) -> u32 {
         self.handles.get(&(table, handle)).copied().unwrap_or(u32::MAX)
+    }
+
+    /// A peer was sent an attempt.
+    pub fn count(&mut self, peer: u32, now: u64) {
+        if let Some(i) = self.fault_of(peer, now.saturating_sub(self.start), 0) {
+            self.detections[i].attempts += 1;
+        }
     }
 
     /// Something happened in a table.

@@ -8,7 +8,7 @@ pub mod cells;
 pub mod grid;
 mod hole;
 
-use crate::report::{percent, write_json};
+use crate::report::{percent, say, write_json};
 use crate::scenario::Scenario;
 use std::error::Error;
 use std::path::Path;
@@ -21,30 +21,30 @@ pub type Selector = (u32, String);
 pub fn run(seed: u64, selectors: &[Selector], quick: bool, out: &Path) -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let mut requests = 0;
-    println!("seed {seed}{}\n", if quick { ", quick" } else { "" });
+    say(format_args!("seed {seed}{}\n", if quick { ", quick" } else { "" }));
 
     let cells = cells::run(seed, selectors, quick)?;
-    println!("{}", cells.text());
+    say(format_args!("{}", cells.text()));
     write_json(out, "cells", &cells)?;
     cells.plot(out)?;
     requests += cells.requests;
-    println!();
+    say(format_args!(""));
 
     let holes = hole::run(seed, selectors, quick)?;
-    println!("{}", hole::text(&holes));
+    say(format_args!("{}", hole::text(&holes)));
     write_json(out, "black-hole", &holes)?;
     crate::plot::compare(out, "black-hole", &holes)?;
     requests += holes.iter().map(|run| run.requests).sum::<u64>();
 
     let grid = grid::run(seed, selectors, if quick { 10 } else { 1 })?;
-    println!("{}", grid.text());
+    say(format_args!("{}", grid.text()));
     write_json(out, "grid", &grid)?;
     grid.plot(out)?;
     requests += grid.pools.iter().map(|pool| pool.requests).sum::<u64>();
 
     let wall = began.elapsed().as_secs_f64();
-    println!("{requests} requests in {wall:.0} s: {:.2} million a second", requests as f64 / wall / 1e6);
-    println!("JSON and SVG in {}", out.display());
+    say(format_args!("{requests} requests in {wall:.0} s: {:.2} million a second", requests as f64 / wall / 1e6));
+    say(format_args!("JSON and SVG in {}", out.display()));
     let broken = grid.broken_promises();
     if broken.is_empty() { Ok(()) } else { Err(format!("a promise is broken: {}", broken.join("; ")).into()) }
 }
