@@ -46,7 +46,7 @@ const PLANS: [Plan; 8] = [
     plan("3 peers", 3, 30),
     plan("4 peers", 4, 15),
     plan("40 peers", 40, 6),
-    // A tenth of the requests for each peer: 10 and 20 a second.
+    // A quarter of the requests for each peer: 10 and 20 a second.
     Plan { at_once: true, loads: &[0.05, 0.1], ..plan("4000 peers", 4000, 5) },
     Plan { gateways: 8, shared: false, ..plan("4, 8 apart", 4, 6) },
     Plan { loads: &[0.7], ..plan("2, too busy", 2, 20) },
