@@ -29,7 +29,7 @@ pub struct Detection {
     pub delay_s: Vec<Option<f64>>,
     /// From the fault's end to the peer's return, for each table where it was out.
     pub return_s: Vec<Option<f64>>,
-    /// Attempts on the peer while it lasted.
+    /// Attempts that met it: those on a flapping peer that is up do not.
     pub attempts: u64,
     /// Half-opens while it lasted, over all tables.
     pub false_half_opens: u32,

@@ -98,7 +98,7 @@ pub struct Met {
     pub delays_s: Vec<f64>,
     /// Faults without an ejection that went on getting traffic.
     pub unnoticed: u64,
-    /// Attempts meanwhile, over all of them.
+    /// Attempts that met it, over all of them.
     pub attempts: u64,
     /// Half-opens meanwhile.
     pub false_half_opens: u64,
@@ -312,7 +312,7 @@ impl Grid {
         headings.extend(&names);
         let rows: [(&str, Describe); 3] = [
             ("ejected while it lasted, %; median and 90th percentile of the delay, s", Met::times),
-            ("attempts on the faulty peer, false half-opens, false returns: each a fault", Met::trials),
+            ("attempts that met it, false half-opens, false returns: each a fault", Met::trials),
             ("errors, % of the requests; false ejections; ejections of the last good peer", Met::price),
         ];
         for (title, cell) in rows {
