@@ -107,5 +107,6 @@ clean: ## Remove everything that was built
 
 -include benches/targets.mk
 -include testbed/targets.mk
+-include simulator/targets.mk
 -include tests/torture/targets.mk
 -include fuzz/targets.mk
