@@ -1,9 +1,7 @@
 //! `tidegate_answer_*`: the gateway's own error responses. Numbers become `crate::responder` types here, or errors.
 
 use super::template::{self, tidegate_template};
-use super::{
-    Error, Struct, TIDEGATE_ERR_BUFFER, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, read_whole,
-};
+use super::{Error, Struct, TIDEGATE_ERR_BUFFER, TIDEGATE_ERR_NULL, bytes, guard, init_struct, is_whole, read_struct};
 use super::{tidegate_status, write_struct};
 use crate::cause::Cause;
 use crate::responder::{
@@ -221,11 +219,20 @@ pub unsafe extern "C" fn tidegate_answer_write(
 unsafe fn write_usual(answer: *const tidegate_answer, buf: *mut c_char, cap: usize) -> Option<usize> {
     // SAFETY: the caller's promise is the same.
     unsafe {
-        let raw = read_whole(answer)?;
-        if raw.format > TIDEGATE_FORMAT_JSON {
+        // In place: a copy would cost more than all that is read of it.
+        let raw = (is_whole(answer) && answer.is_aligned()).then(|| &*answer)?;
+        let more = raw.received_status as usize
+            | raw.label_len
+            | raw.next_hop_len
+            | raw.details_len
+            | raw.content_type_len
+            | raw.earlier_proxy_status_len
+            | raw.next_protocol_len
+            | raw.type_base_len;
+        if raw.format > TIDEGATE_FORMAT_JSON || more != 0 || !raw.json_template.is_null() {
             return None;
         }
-        parse(&raw).ok()?.write_usual(buffer(buf, cap).ok()?)
+        parse_usual(raw).ok()?.write_usual(buffer(buf, cap).ok()?)
     }
 }
 
@@ -361,8 +368,38 @@ const LARGEST: usize = ANSWER_MAX + 2 * TEMPLATE_MAX;
 ///
 /// # Safety
 /// Each string of `raw` is NULL or points to as many readable bytes as its length says, for `'a`.
-#[inline(always)]
+#[inline(never)]
 unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
+    if !matches!(raw.received_status, 0 | 100..=599) {
+        return Err(refused("received_status", raw.received_status.into(), "100 to 599"));
+    }
+    // SAFETY: the caller vouches for each pair and each template.
+    unsafe {
+        Ok(Answer {
+            received_status: raw.received_status as u16,
+            label: short("label_len", raw.label, raw.label_len)?,
+            next_hop: short("next_hop_len", raw.next_hop, raw.next_hop_len)?,
+            details: short("details_len", raw.details, raw.details_len)?,
+            content_type: bytes(raw.content_type, raw.content_type_len)?,
+            earlier: bytes(raw.earlier_proxy_status, raw.earlier_proxy_status_len)?,
+            next_protocol: short("next_protocol_len", raw.next_protocol, raw.next_protocol_len)?,
+            type_base: uri(raw.type_base, raw.type_base_len)?,
+            templates: Templates {
+                html: template::of(raw.html_template),
+                json: template::of(raw.json_template),
+                text: template::of(raw.text_template),
+            },
+            ..parse_usual(raw)?
+        })
+    }
+}
+
+/// [`parse`] without the members that the usual answer leaves unset.
+///
+/// # Safety
+/// As [`parse`].
+#[inline(always)]
+unsafe fn parse_usual<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
     const KNOWN: u32 = TIDEGATE_ANSWER_HEAD
         | TIDEGATE_ANSWER_CLOSE
         | TIDEGATE_ANSWER_KEEP_ALIVE
@@ -378,9 +415,6 @@ unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
     let Some(cause) = Cause::from_number(raw.cause) else {
         return Err(refused("cause", raw.cause.into(), "not a TIDEGATE_CAUSE_*"));
     };
-    if !matches!(raw.received_status, 0 | 100..=599) {
-        return Err(refused("received_status", raw.received_status.into(), "100 to 599"));
-    }
     let format = match raw.format {
         TIDEGATE_FORMAT_AUTO => None,
         TIDEGATE_FORMAT_JSON => Some(Format::Json),
@@ -402,7 +436,6 @@ unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
             status,
             cause,
             retry_after_s: raw.retry_after_s,
-            received_status: raw.received_status as u16,
             format,
             flat: has(TIDEGATE_ANSWER_FLAT),
             head: has(TIDEGATE_ANSWER_HEAD),
@@ -414,20 +447,9 @@ unsafe fn parse<'a>(raw: &tidegate_answer) -> Result<Answer<'a>, Error> {
             proxy_status: !has(TIDEGATE_ANSWER_NO_PROXY_STATUS),
             date,
             accept: bytes(raw.accept, raw.accept_len)?,
-            label: short("label_len", raw.label, raw.label_len)?,
             upstream: short("upstream_len", raw.upstream, raw.upstream_len)?,
             request_id: short("request_id_len", raw.request_id, raw.request_id_len)?,
-            next_hop: short("next_hop_len", raw.next_hop, raw.next_hop_len)?,
-            details: short("details_len", raw.details, raw.details_len)?,
-            content_type: bytes(raw.content_type, raw.content_type_len)?,
-            earlier: bytes(raw.earlier_proxy_status, raw.earlier_proxy_status_len)?,
-            next_protocol: short("next_protocol_len", raw.next_protocol, raw.next_protocol_len)?,
-            type_base: uri(raw.type_base, raw.type_base_len)?,
-            templates: Templates {
-                html: template::of(raw.html_template),
-                json: template::of(raw.json_template),
-                text: template::of(raw.text_template),
-            },
+            ..Answer::new(status)
         })
     }
 }

@@ -153,10 +153,7 @@ mod tests {
         // SAFETY: all of it is live.
         unsafe {
             answer.format = TIDEGATE_FORMAT_HTML;
-            assert_eq!(
-                tidegate_answer_write(&answer, buf.as_mut_ptr().cast(), 8192, &mut len),
-                TIDEGATE_ERR_BUFFER
-            );
+            assert_eq!(tidegate_answer_write(&answer, buf.as_mut_ptr().cast(), 8192, &mut len), TIDEGATE_ERR_BUFFER);
             let exact = len;
             assert_eq!(tidegate_answer_write(&answer, buf.as_mut_ptr().cast(), exact, &mut len), TIDEGATE_OK);
             let text = std::str::from_utf8(&buf[..len]).unwrap();

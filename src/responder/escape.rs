@@ -68,8 +68,12 @@ pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
 /// is a delimiter, a scheme, or markup.
 pub(super) fn uri(w: &mut Writer<'_>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    if text.iter().all(|&b| unreserved(b)) {
+        return w.put(text);
+    }
     for &b in text {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+        if unreserved(b) {
             w.put(&[b]);
         } else {
             w.put(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);

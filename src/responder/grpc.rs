@@ -5,10 +5,10 @@
 //! is the sentence for people, which needs no percent-encoding. Reference: gRPC's "HTTP to gRPC Status Code Mapping"
 //! and "gRPC over HTTP2". Cost: two copies.
 
+use super::Answer;
 use super::kinds::Status;
 use super::sentence::sentence;
 use super::writer::Writer;
-use super::Answer;
 
 /// Whether a request of this Content-Type is gRPC. gRPC-Web, which HTTP/1 browsers speak, is something else.
 #[inline(always)]

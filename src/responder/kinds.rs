@@ -148,7 +148,6 @@ impl<'a, const MAX: usize> Short<'a, MAX> {
     }
 }
 
-
 /// The start of a URI reference, at most 255 bytes; empty is unset. Its characters stand in JSON as they are.
 #[derive(Clone, Copy)]
 pub struct Uri<'a>(pub(super) &'a [u8]);

@@ -201,7 +201,9 @@ mod tests {
 
     #[test]
     fn bytes_are_base64() {
-        for (data, want) in [(&b""[..], "::"), (b"f", ":Zg==:"), (b"fo", ":Zm8=:"), (b"foo", ":Zm9v:"), (b"\xff\xfe", "://4=:")] {
+        for (data, want) in
+            [(&b""[..], "::"), (b"f", ":Zg==:"), (b"fo", ":Zm8=:"), (b"foo", ":Zm9v:"), (b"\xff\xfe", "://4=:")]
+        {
             assert_eq!(run(bytes, data), want);
         }
     }
@@ -218,8 +220,26 @@ mod tests {
         }
         assert_eq!(Earlier::parse(b"  a \t"), b"a");
         for no in [
-            "", " ", "a,", ",a", "a;", "a;X=1", "a;x=", "a;x=\"", "a;x=\"b", "a;x=\"\\n\"", "a b", "1", "a;x=1.", "a;x=1.2345",
-            "a;x=?2", "a;x=:Zg==", "a\r\nSet-Cookie: b", "a;x=\"\u{e4}\"", "(a b)", "a;x=1234567890123456",
+            "",
+            " ",
+            "a,",
+            ",a",
+            "a;",
+            "a;X=1",
+            "a;x=",
+            "a;x=\"",
+            "a;x=\"b",
+            "a;x=\"\\n\"",
+            "a b",
+            "1",
+            "a;x=1.",
+            "a;x=1.2345",
+            "a;x=?2",
+            "a;x=:Zg==",
+            "a\r\nSet-Cookie: b",
+            "a;x=\"\u{e4}\"",
+            "(a b)",
+            "a;x=1234567890123456",
         ] {
             assert_eq!(Earlier::parse(no.as_bytes()), b"", "{no}");
         }

@@ -113,7 +113,10 @@ fn compile_at(format: Format, text: &[u8]) -> Result<Template, Fault> {
         markup.finish().or_else(|why| fault(text.len(), why))?;
     }
     if longest > 2 * TEMPLATE_MAX {
-        return fault(0, format!("with its values it could become {longest} bytes long: {} are allowed", 2 * TEMPLATE_MAX));
+        return fault(
+            0,
+            format!("with its values it could become {longest} bytes long: {} are allowed", 2 * TEMPLATE_MAX),
+        );
     }
     let template = Template { text: text.into(), pieces: pieces.into(), longest };
     if format == Format::Json {

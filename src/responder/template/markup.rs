@@ -116,7 +116,11 @@ impl Markup {
 
     /// What a start tag that ends here is followed by.
     fn content(&self) -> State {
-        if RAW.contains(&self.element.text()) || SHOWN_RAW.contains(&self.element.text()) { State::Raw(0) } else { State::Text }
+        if RAW.contains(&self.element.text()) || SHOWN_RAW.contains(&self.element.text()) {
+            State::Raw(0)
+        } else {
+            State::Text
+        }
     }
 
     /// An element without tags ends at "</", its name, and a byte that ends the name.

@@ -108,7 +108,11 @@ fn what_can_not_be_safe_is_refused() {
 #[test]
 fn mistakes_are_named_with_line_and_column() {
     for (format, text, want) in [
-        (Format::Text, "a\n b {{requestid}}", "line 2, column 4: there is no value \"requestid\": known are status, reason"),
+        (
+            Format::Text,
+            "a\n b {{requestid}}",
+            "line 2, column 4: there is no value \"requestid\": known are status, reason",
+        ),
         (Format::Text, "\u{e4}\u{e4}{{status", "line 1, column 3: these braces are not closed"),
         (Format::Text, "{{status}", "line 1, column 1: these braces"),
         (Format::Text, "{{ {{status}}", "line 1, column 1: these braces"),
@@ -122,7 +126,7 @@ fn mistakes_are_named_with_line_and_column() {
         (Format::Json, "{\"a\":\"\\{{status}}\"}", "line 1, column 8: a value can't follow a backslash"),
         (Format::Json, "{\"a\":\"\\u00{{status}}\"}", "this is not JSON: invalid escape"),
         (Format::Json, "{\n\"a\": {{status}}5}", "line 2, column 16: this is not JSON"),
-        (Format::Json, "{\"a\":1,}", "line 1, column 8: this is not JSON: trailing comma"),
+        (Format::Json, "{\"a\":1,}", "line 1, column 8: this is not JSON"),
         (Format::Json, "{\"a\":1{{#date}},\"b\":2{{/date}},{{#cause}}\"c\":3{{/cause}}}", "when Cause is unset"),
         (Format::Json, "", "line 1, column 1: this is not JSON"),
         (Format::Problem, "{}", "HTML, JSON and text"),
