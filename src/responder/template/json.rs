@@ -53,8 +53,9 @@ pub(super) fn check(template: &Template) -> Result<(), Fault> {
         let sample = sample(template, is_set);
         if let Err(e) = serde_json::from_slice::<serde::de::IgnoredAny>(&sample) {
             let at = offset(&sample, e.line(), e.column());
-            let unset: Vec<String> = sections.iter().filter(|&&s| !is_set(s)).map(|s| format!("{s:?}")).collect();
-            let when = if unset.is_empty() { String::new() } else { format!(" when {} is unset", unset.join(" and ")) };
+            let unset: Vec<&str> = sections.iter().filter(|&&s| !is_set(s)).map(|s| s.name()).collect();
+            let when =
+                if unset.is_empty() { String::new() } else { format!(" when {} are unset", unset.join(" and ")) };
             let text = e.to_string();
             return fault(at, format!("this is not JSON{when}: {}", text.split(" at line ").next().unwrap_or(&text)));
         }

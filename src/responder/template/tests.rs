@@ -127,7 +127,11 @@ fn mistakes_are_named_with_line_and_column() {
         (Format::Json, "{\"a\":\"\\u00{{status}}\"}", "this is not JSON: invalid escape"),
         (Format::Json, "{\n\"a\": {{status}}5}", "line 2, column 16: this is not JSON"),
         (Format::Json, "{\"a\":1,}", "line 1, column 8: this is not JSON"),
-        (Format::Json, "{\"a\":1{{#date}},\"b\":2{{/date}},{{#cause}}\"c\":3{{/cause}}}", "when Cause is unset"),
+        (
+            Format::Json,
+            "{\"a\":1{{#date}},\"b\":2{{/date}},{{#cause}}\"c\":3{{/cause}}}",
+            "when date and cause are unset",
+        ),
         (Format::Json, "", "line 1, column 1: this is not JSON"),
         (Format::Problem, "{}", "HTML, JSON and text"),
     ] {

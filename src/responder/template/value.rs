@@ -59,6 +59,10 @@ impl Value {
         Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    pub(super) fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
+    }
+
     /// Whether it is a number, which JSON writes without quotes; 0 where it is unset.
     pub(super) fn is_number(self) -> bool {
         matches!(self, Value::Status | Value::RetryAfter | Value::ReceivedStatus)
