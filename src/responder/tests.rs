@@ -201,6 +201,30 @@ fn a_problem_has_the_type_that_the_operator_explains() {
     assert!(Uri::new(b"https://gw.example/\"#").is_none() && Uri::new(&[b'a'; 256]).is_none());
 }
 
+/// An anchor in docs/causes.md for each cause, and none without one.
+#[test]
+fn every_cause_is_explained() {
+    let page = include_str!("../../docs/causes.md");
+    let mut explained: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut causes: Vec<&str> = Cause::ALL.iter().filter(|c| **c != Cause::NONE).map(|c| c.name()).collect();
+    explained.sort_unstable();
+    causes.sort_unstable();
+    assert_eq!(explained, causes);
+    for cause in Cause::ALL.iter().filter(|c| **c != Cause::NONE) {
+        let p = cause.properties();
+        let section = page.split(&format!("\n### {}\n", p.name)).nth(1).unwrap_or_default();
+        let section = section.split("\n### ").next().unwrap_or_default();
+        for (needle, wanted) in
+            [(p.status.to_string(), p.status != 0), (format!("`error={}`", p.proxy_status), p.status != 0)]
+        {
+            assert!(!wanted || section.contains(&needle), "{}: {needle}", p.name);
+        }
+        for needle in ["**Confirm**", "**Fix**"] {
+            assert!(section.contains(needle) || p.status == 0 || p.status == 503, "{}: {needle}", p.name);
+        }
+    }
+}
+
 #[test]
 fn what_is_unset_is_absent() {
     let answer = Answer::new(Status::ServiceUnavailable);
