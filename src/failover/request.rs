@@ -65,6 +65,7 @@ pub struct Request {
 enum Manner {
     RoundRobin,
     LeastRequest,
+    Random,
     /// Only by all the rules.
     Careful,
 }
@@ -129,6 +130,7 @@ impl Request {
             _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many || fresh => Manner::Careful,
             Selector::RoundRobin => Manner::RoundRobin,
             Selector::LeastRequest => Manner::LeastRequest,
+            Selector::Random => Manner::Random,
         };
         Ok(Request {
             worker,
@@ -221,7 +223,7 @@ impl Request {
                 random: &worker.random,
                 now,
                 panic: policy.panic_percent() != 0 && is_panicking(table, self.upstream),
-                counted: policy.selector() == table::Selector::LeastRequest,
+                counted: policy.selector().counts(),
             };
             let choice = self.choose_again_after_races(&filter, policy, &snapshot, cursor)?;
             let cell = worker.seat.attempts_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;

@@ -349,6 +349,7 @@ pub unsafe extern "C" fn tidegate_request_pick(
             Some(started) if is_whole(pick) => match started.plain_selector() {
                 Some(Selector::RoundRobin) => pick_round_robin(started, now_ns, pick),
                 Some(Selector::LeastRequest) => pick_least_request(started, now_ns, pick),
+                Some(Selector::Random) => pick_random(started, now_ns, pick),
                 None => pick_by_rules(request, now_ns, pick),
             },
             _ => pick_by_rules(request, now_ns, pick),
@@ -395,6 +396,20 @@ unsafe extern "C" fn pick_least_request(
     // SAFETY: the caller's promise is the same.
     unsafe {
         if let Some(picked) = request.pick_least_request(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_random(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_random(now_ns) {
             write_whole(pick, &export_pick(&picked));
             return TIDEGATE_OK;
         }

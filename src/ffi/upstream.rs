@@ -13,6 +13,8 @@ use std::ffi::{c_char, c_void};
 pub const TIDEGATE_SELECTOR_ROUND_ROBIN: u32 = 1;
 /// Weighted power of two choices on requests in flight.
 pub const TIDEGATE_SELECTOR_LEAST_REQUEST: u32 = 2;
+/// Weighted random choice.
+pub const TIDEGATE_SELECTOR_RANDOM: u32 = 3;
 
 /// When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 pub const TIDEGATE_PANIC_SPREAD: u32 = 1;
@@ -522,10 +524,10 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
     let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
     let d = Policy::default();
     Policy {
-        selector: match o.selector {
-            0 | TIDEGATE_SELECTOR_ROUND_ROBIN => Selector::RoundRobin,
-            TIDEGATE_SELECTOR_LEAST_REQUEST => Selector::LeastRequest,
-            other => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
+        selector: match (o.selector, Selector::from_number(o.selector)) {
+            (0, _) => d.selector,
+            (_, Some(selector)) => selector,
+            (other, None) => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
         },
         panic_percent: match o.panic {
             0 | TIDEGATE_PANIC_REFUSE => 0,

@@ -9,6 +9,7 @@
 //! bounded by their number.
 
 pub(crate) mod least_request;
+pub(crate) mod random;
 pub(crate) mod round_robin;
 
 use crate::health;
@@ -261,6 +262,7 @@ fn from_tier(filter: &Filter, selector: Selector, tier: Tier, cursor: &Cursor) -
     match selector {
         Selector::RoundRobin => round_robin::choose(filter, tier, cursor),
         Selector::LeastRequest => least_request::choose(filter, tier, cursor),
+        Selector::Random => random::choose(filter, tier),
     }
 }
 

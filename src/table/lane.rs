@@ -26,7 +26,7 @@
 //! Whoever takes a lane clears it again: counts that stand in a free lane, however they came there, end with that.
 
 use super::layout::{LEASE_WORDS, peer as peer_word};
-use super::{PeerHandle, Selector, Table, UpstreamId};
+use super::{PeerHandle, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -297,7 +297,7 @@ impl Table {
     /// Whether a selector or a limit needs the peer's aggregate.
     fn is_counted(&self, slot: u32) -> bool {
         self.peer_parameters(slot).limit != 0
-            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).selector() == Selector::LeastRequest)
+            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).selector().counts())
     }
 }
 

@@ -16,7 +16,7 @@ use super::layout::{header, upstream as word};
 use super::peer::{Address, word_of};
 use super::snapshot::Entry;
 use super::state::Tick;
-use super::{EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
+use super::{EventKind, PeerHandle, PeerSpec, Policy, State, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::{AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ impl Table {
             ));
         }
         // Least-request needs the aggregates of all its peers, a limit that of its own.
-        let counted = self.packed_policy(id).selector() == Selector::LeastRequest;
+        let counted = self.packed_policy(id).selector().counts();
         let mut handles = Vec::with_capacity(specs.len());
         let (mut primaries, mut backups) = (Vec::new(), Vec::new());
         let mut added = Vec::new();

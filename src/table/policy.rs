@@ -7,12 +7,15 @@ use crate::sync::Ordering;
 
 /// How a peer is chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
 pub enum Selector {
     /// Weighted smooth round robin.
     #[default]
-    RoundRobin,
+    RoundRobin = 1,
     /// Weighted power of two choices on requests in flight.
-    LeastRequest,
+    LeastRequest = 2,
+    /// Weighted random choice.
+    Random = 3,
 }
 
 impl Selector {
@@ -21,7 +24,25 @@ impl Selector {
         match self {
             Selector::RoundRobin => "round_robin",
             Selector::LeastRequest => "least_request",
+            Selector::Random => "random",
         }
+    }
+
+    /// By its number in the ABI.
+    #[inline]
+    pub fn from_number(n: u32) -> Option<Selector> {
+        Some(match n {
+            1 => Selector::RoundRobin,
+            2 => Selector::LeastRequest,
+            3 => Selector::Random,
+            _ => return None,
+        })
+    }
+
+    /// Whether it compares requests in flight, so that the aggregates of all its peers are kept.
+    #[inline]
+    pub(crate) fn counts(self) -> bool {
+        self == Selector::LeastRequest
     }
 }
 
@@ -118,11 +139,7 @@ impl Policy {
 
     /// The part that a pick and a report read, in one word.
     fn packed(&self) -> u64 {
-        let selector = match self.selector {
-            Selector::RoundRobin => 0,
-            Selector::LeastRequest => 1,
-        };
-        selector
+        self.selector as u64
             | u64::from(self.max_attempts) << 8
             | u64::from(self.eject_failures) << 16
             | u64::from(self.half_open_successes) << 24
@@ -138,7 +155,7 @@ pub(crate) struct PackedPolicy(u64);
 impl PackedPolicy {
     #[inline]
     pub fn selector(self) -> Selector {
-        if self.0 & 0xff == 1 { Selector::LeastRequest } else { Selector::RoundRobin }
+        Selector::from_number(self.0 as u32 & 0xff).unwrap_or_default()
     }
 
     pub fn max_attempts(self) -> u32 {

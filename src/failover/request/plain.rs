@@ -10,7 +10,7 @@
 use super::{Manner, Picked, Request, Stage};
 use crate::failover::record::Attempt;
 use crate::failover::{Decision, Verdict};
-use crate::selector::{Choice, Found, Plain, least_request, round_robin};
+use crate::selector::{Choice, Found, Plain, least_request, random, round_robin};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use crate::table::{self, PeerHandle, Published, Selector, State, Writers};
 
@@ -21,6 +21,7 @@ impl Request {
         match u32::from_le_bytes([self.state as u8, self.manner as u8, self.made, u8::from(self.delivering)]) {
             FRESH_ROUND_ROBIN => Some(Selector::RoundRobin),
             FRESH_LEAST_REQUEST => Some(Selector::LeastRequest),
+            FRESH_RANDOM => Some(Selector::Random),
             _ => None,
         }
     }
@@ -31,23 +32,30 @@ impl Request {
         match self.plain_selector()? {
             Selector::RoundRobin => self.pick_round_robin(now),
             Selector::LeastRequest => self.pick_least_request(now),
+            Selector::Random => self.pick_random(now),
         }
     }
 
     /// The first pick where `plain_selector` is round robin, while the peer whose turn it is is eligible.
     #[inline(always)]
     pub(crate) fn pick_in_turn(&mut self, now: u64) -> Option<Picked> {
-        self.pick_round_robin_by(now, round_robin::choose_in_turn)
+        self.pick_uncounted(now, round_robin::choose_in_turn)
     }
 
     /// The first pick where `plain_selector` is round robin.
     #[inline(always)]
     pub(crate) fn pick_round_robin(&mut self, now: u64) -> Option<Picked> {
-        self.pick_round_robin_by(now, round_robin::choose_plainly)
+        self.pick_uncounted(now, round_robin::choose_plainly)
+    }
+
+    /// The first pick where `plain_selector` is random.
+    #[inline(always)]
+    pub(crate) fn pick_random(&mut self, now: u64) -> Option<Picked> {
+        self.pick_uncounted(now, random::choose_plainly)
     }
 
     #[inline(always)]
-    fn pick_round_robin_by(
+    fn pick_uncounted(
         &mut self,
         now: u64,
         choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>,
@@ -150,3 +158,4 @@ impl Request {
 
 const FRESH_ROUND_ROBIN: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::RoundRobin as u8, 0, 0]);
 const FRESH_LEAST_REQUEST: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::LeastRequest as u8, 0, 0]);
+const FRESH_RANDOM: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::Random as u8, 0, 0]);
