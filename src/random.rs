@@ -26,6 +26,19 @@ impl Random {
     }
 }
 
+/// A hash of some bytes: the same in every process and on every machine. Not against those who choose the bytes to
+/// collide; that costs them their own locality and no more.
+#[inline]
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let word = |chunk: &[u8]| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    };
+    let start = mix(bytes.len() as u64 ^ 0x9e37_79b9_7f4a_7c15);
+    mix(bytes.chunks(8).fold(start, |hash, chunk| mix(hash ^ word(chunk)).wrapping_add(hash.rotate_left(23))))
+}
+
 /// Spreads a number over all 64 bits.
 #[inline]
 pub(crate) fn mix(seed: u64) -> u64 {

@@ -23,10 +23,10 @@ pub(crate) fn choose(filter: &Filter, tier: Tier) -> Result<Choice, Refusal> {
 pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
     for _ in 0..DRAWS {
         let found = plain.look(plain.draw())?;
-        if found.state.is_eligible() {
+        if found.state.is_plainly_eligible() {
             return Some(found);
         }
-        if found.state.is_only_ejected() {
+        if found.state.needs_rules() {
             return None;
         }
     }

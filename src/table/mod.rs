@@ -18,8 +18,12 @@
 //! | `policy` | how an upstream is used |
 //! | `snapshot` | what a pick reads: members and schedule, double-buffered |
 //! | `schedule` | weights spread evenly over a cycle |
+//! | `maglev` | the look-up tables of the hashing selectors |
+//! | `capacity` | what each pool can carry, and the share it gets |
 //! | `state` | the bits of a peer's state word |
 //! | `lane` | leases and in-flight counts |
+//! | `latency` | how long each peer takes, and the keys that order peers by cost |
+//! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
 //!
@@ -27,13 +31,17 @@
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
 //! relative.
 
+mod capacity;
 mod control;
 mod counters;
 mod events;
 mod file;
 mod lane;
+mod latency;
 mod layout;
+mod maglev;
 mod membership;
+mod minimum;
 mod origin;
 mod peer;
 mod policy;
@@ -49,10 +57,12 @@ pub use lane::{Lane, ProcessIdentity};
 pub(crate) use lane::{Writers, begin, count_request, end, lower};
 pub use layout::Capacity;
 pub use peer::{Address, Admin, PeerHandle, PeerSpec};
+pub(crate) use latency::Latency;
+pub(crate) use minimum::Method as LeastMethod;
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
 pub(crate) use seat::{Published, Seat, SeatedUpstream};
-pub(crate) use snapshot::Cycle;
+pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 
