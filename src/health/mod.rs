@@ -138,8 +138,11 @@ impl Evidence<'_> {
             let next = match (state.health(), self.role) {
                 (Health::Healthy, _) => {
                     // The time of the last change is that of the slow start, while it goes on.
+                    let past = now.since(state.until());
+                    let ramping = state.is_slow() && past < self.table.slow_start_ns(self.upstream);
+                    let state = state.with_slow_start(ramping);
                     let calm = state.ejections() > 0
-                        && !state.is_slow()
+                        && !ramping
                         && now.since(state.until()) > ejection_ns(self.table, self.upstream, state.ejections());
                     let state = state.with_streak(0);
                     if calm { state.with_ejections(state.ejections() - 1).with_until(now) } else { state }
