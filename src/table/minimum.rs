@@ -61,6 +61,8 @@ mod avx2 {
 
     /// # Safety
     /// The processor has AVX2.
+    // Instantiated beside its caller, so that the call is direct.
+    #[inline]
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn least(keys: &[AtomicU32], base: u32, start: usize) -> Option<usize> {
         let (steps, first) = (keys.len() / LANES, start / LANES);
