@@ -63,8 +63,8 @@ fn disable(world: &World, place: usize, admin: Admin) {
 
 #[allow(unsafe_code)]
 fn unsafe_set_admin(world: &World, place: usize, admin: Admin) -> i32 {
-    let table = std::ptr::from_ref(&world.table).cast();
-    // SAFETY: a handle is a pointer to an `Arc<Table>`, and this one lives.
+    let table = std::sync::Arc::as_ptr(&world.table).cast();
+    // SAFETY: a handle is the pointer of an `Arc<Table>`, and this one lives.
     unsafe { tidegate::ffi::upstream::tidegate_peer_set_admin(table, world.peers[place].number(), admin.number(), world.now) }
 }
 
@@ -118,7 +118,7 @@ fn every_combination_keeps_the_rules() {
         let what = format!("{selector:?} {f:?}");
 
         // One peer is ejected: only trials may reach it, and in a panic anybody.
-        eject(&mut world, 1, &what);
+        eject(&mut world, 2, &what);
         check_picks(&mut world, &peers, f, &what);
 
         // All that are tried are excluded, one after the other, and nobody who could be picked is left out.
@@ -130,7 +130,7 @@ fn every_combination_keeps_the_rules() {
             request.report(&failed(Cause::CONNECTION_TIMEOUT), world.now).unwrap();
         }
         for (place, spec) in peers.iter().enumerate() {
-            let usable = spec.admin == Admin::Enabled && place != 1;
+            let usable = spec.admin == Admin::Enabled && place != 2;
             assert!(!usable || seen.contains(&place), "{what}: {place} was not tried, only {seen:?}");
         }
     }

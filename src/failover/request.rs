@@ -255,7 +255,7 @@ impl Request {
                 && (table.is_current(self.upstream, &snapshot)
                     || table.peer_upstream(choice.peer.slot()) == Some(self.upstream))
             {
-                self.note_in_flight(choice.peer.slot());
+                self.note_in_flight(choice.peer.slot(), now);
                 return Ok(choice);
             }
             table::end(cell, worker.seat.writers);
@@ -325,11 +325,21 @@ impl Request {
     #[inline]
     pub fn report(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         if outcome.cause == Cause::NONE
-            && let Some(decision) = self.report_plainly(u32::from(outcome.status), outcome.head_ns, outcome.total_ns, now)
+            && let Some(decision) = self.report_success(outcome, now)
         {
             return Ok(decision);
         }
         self.report_by_rules(outcome, now)
+    }
+
+    #[inline]
+    fn report_success(&mut self, outcome: &Outcome, now: u64) -> Option<Decision> {
+        let (status, head_ns, total_ns) = (u32::from(outcome.status), outcome.head_ns, outcome.total_ns);
+        if self.is_measured() {
+            self.report_plainly::<true>(status, head_ns, total_ns, now)
+        } else {
+            self.report_plainly::<false>(status, head_ns, total_ns, now)
+        }
     }
 
     #[cold]
@@ -399,7 +409,7 @@ impl Request {
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check().is_ok() {
             self.evidence(now).nothing();
-            self.release();
+            self.release(now);
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
                 attempt.cause = Cause::CLIENT_CLOSED;
                 attempt.verdict = Verdict::Abort as u8;
@@ -456,7 +466,7 @@ impl Request {
 
     #[inline]
     fn close(&mut self, outcome: &Outcome, cause: Cause, verdict: Verdict, why: Why, now: u64) {
-        self.release();
+        self.release(now);
         self.note_latency(outcome, cause, now);
         let began = self.began;
         if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
@@ -473,7 +483,7 @@ impl Request {
 
     /// Takes the open attempt off the in-flight counts: the lane first, so that the aggregate is never below it.
     #[inline]
-    fn release(&self) {
+    fn release(&self, now: u64) {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
         if let Some(cell) = worker.seat.attempts_word(attempt.slot) {
             table::end(cell, worker.seat.writers);
@@ -486,16 +496,17 @@ impl Request {
         if attempt.flags & Choice::BOUNDED != 0 {
             self.table().lower_in_flight(self.upstream);
         }
-        self.note_in_flight(attempt.slot);
+        self.note_in_flight(attempt.slot, now);
     }
 
     /// Writes a peer's key where the selector compares keys.
-    fn note_in_flight(&self, slot: u32) {
+    fn note_in_flight(&self, slot: u32, now: u64) {
         let seat = &self.worker().seat;
         if self.policy.selector().needs_latency()
             && let Some(aggregate) = seat.aggregate(slot)
         {
-            seat.latency.note_in_flight(slot, aggregate.load(Ordering::Relaxed));
+            let stamp = self.table().latency_stamp(self.upstream, now);
+            seat.latency.note_in_flight(slot, aggregate.load(Ordering::Relaxed), stamp);
         }
     }
 

@@ -522,9 +522,36 @@ pub unsafe extern "C" fn tidegate_request_report(
         if let Some(request) = started(request)
             && let Some(o) = read_whole(outcome)
             && is_whole(decision)
+            && !request.is_measured()
             && o.cause == Cause::NONE.number()
             && o.phase <= TIDEGATE_PHASE_DONE
-            && let Some(decided) = request.report_plainly(o.status, o.head_ns, o.total_ns, now_ns)
+            && let Some(decided) = request.report_plainly::<false>(o.status, 0, o.total_ns, now_ns)
+        {
+            write_whole(decision, &export_decision(&decided));
+            return TIDEGATE_OK;
+        }
+        report_measured(request, outcome, now_ns, decision)
+    }
+}
+
+/// # Safety
+/// As [`tidegate_request_report`].
+#[inline(never)]
+unsafe extern "C" fn report_measured(
+    request: *mut tidegate_request,
+    outcome: *const tidegate_outcome,
+    now_ns: u64,
+    decision: *mut tidegate_decision,
+) -> tidegate_status {
+    // SAFETY: the caller vouches for all three.
+    unsafe {
+        if let Some(request) = started(request)
+            && let Some(o) = read_whole(outcome)
+            && is_whole(decision)
+            && o.cause == Cause::NONE.number()
+            && o.phase <= TIDEGATE_PHASE_DONE
+            && request.is_measured()
+            && let Some(decided) = request.report_plainly::<true>(o.status, o.head_ns, o.total_ns, now_ns)
         {
             write_whole(decision, &export_decision(&decided));
             return TIDEGATE_OK;

@@ -41,7 +41,7 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
 /// A peer that is out may be due for a trial.
 #[cold]
 fn propose_out(filter: &Filter, tier: Tier, place: usize) -> Option<Choice> {
-    filter.propose(Entry::load(tier.cycle.get(place)?)).ok()
+    filter.attempt_trial(Entry::load(tier.cycle.get(place)?)).ok()
 }
 
 #[inline]

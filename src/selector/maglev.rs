@@ -5,8 +5,8 @@
 //! taken from a place that the key decides: so no other key moves, each goes back when its peer does, and what a peer
 //! leaves is spread over the others by weight. A request without a key is spread at random.
 //!
-//! Bound: a peer's part of evenly spread keys is its weight's share of the table's M entries to within one; M is the
-//! largest prime below 32 entries a peer, 4,093 at least. With a load bound of c no peer is given more than
+//! Bound: a peer's part of evenly spread keys is its weight's share of the table's M entries to within one. M is a prime
+//! of 4,093 at least and about 32 a peer, counted to the next power of two; beside other pools 509 and 16. With a load bound of c no peer is given more than
 //! ⌈c · (all + 1) · w / W⌉ requests in flight (Mirrokni et al., SODA 2018), where another can be taken. Cost: four cache
 //! lines (upstream, table, member, state), no locked instruction; with a bound three atomic updates.
 

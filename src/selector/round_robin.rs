@@ -17,22 +17,22 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
         return search(filter, tier);
     }
     let at = |place: usize| tier.cycle.get(place).map(Entry::load);
-    let mut proposed = at(step(&cursor.turn, tier.cycle.len()));
+    let proposed = at(step(&cursor.turn, tier.cycle.len()));
     if let Some(entry) = proposed
         && let Some(state) = filter.admits(entry)
         && let Ok(choice) = filter.take(entry, state)
     {
         return Ok(choice);
     }
-    for second in [false, true] {
-        if second {
-            proposed = at(step(&cursor.spill, tier.cycle.len()));
-        }
-        if let Some(entry) = proposed
-            && let Ok(choice) = filter.propose(entry)
-        {
-            return Ok(choice);
-        }
+    if let Some(entry) = proposed
+        && let Ok(choice) = filter.attempt_trial(entry)
+    {
+        return Ok(choice);
+    }
+    if let Some(entry) = at(step(&cursor.spill, tier.cycle.len()))
+        && let Ok(choice) = filter.propose(entry)
+    {
+        return Ok(choice);
     }
     search(filter, tier)
 }

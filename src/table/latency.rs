@@ -111,8 +111,7 @@ impl Estimate {
 
     #[inline(always)]
     fn key(self, in_flight: u32, weight_log: u32) -> u32 {
-        let ns = if self.is_measured() { self.ns() } else { UNKNOWN_NS };
-        log2(ns)
+        log2(self.ns())
             .wrapping_add(self.0 as u32)
             .wrapping_add(log2((in_flight.min(1 << 23) + 1) as f32))
             .wrapping_sub(weight_log)
@@ -141,8 +140,9 @@ impl Latency {
 
     /// Writes the key of a peer that now has so many requests in flight.
     #[inline(always)]
-    pub fn note_in_flight(&self, slot: u32, in_flight: u32) -> Option<()> {
+    pub fn note_in_flight(&self, slot: u32, in_flight: u32, now: u32) -> Option<()> {
         let estimate = Estimate(self.estimates.get(slot as usize)?.load(Ordering::Relaxed));
+        let estimate = if estimate.is_measured() { estimate } else { Estimate::new(UNKNOWN_NS, now) };
         self.write_key(slot, estimate, in_flight)
     }
 

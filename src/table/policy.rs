@@ -211,6 +211,12 @@ impl PackedPolicy {
         Selector::from_number(self.0 as u32 & 0xff).unwrap_or_default()
     }
 
+    /// `selector().needs_latency()`, in fewer steps.
+    #[inline(always)]
+    pub fn selector_is_measured(self) -> bool {
+        self.0 as u8 == Selector::PeakEwma as u8
+    }
+
     /// Whether traffic is spread over several pools at once.
     #[inline]
     pub fn is_pooled(self) -> bool {

@@ -5,11 +5,12 @@
 //!
 //! | words | content |
 //! |---|---|
-//! | 0 to 3 | primaries near and far, backups near and far: members, hashed << 31, turns << 32 |
-//! | 4 … | the first pool's cycle, then all members, pool by pool, then the cycles of the other pools |
+//! | 0 to 3 | primaries near and far, backups near and far: members, turns of the cycle << 32 |
+//! | 4 to 7 | the same pools: entries of the look-up table |
+//! | 8 … | the first pool's cycle, then all members, pool by pool, then the cycles of the other pools |
 //!
 //! Members and cycles are of one [`Entry`] a word. A pool that is *hashed* has a look-up table in place of its cycle
-//! (see `maglev`): its turns are entries of 16 bits, four a word, each the place of a member in its pool. The first
+//! (see `maglev`) of entries of 16 bits, four a word, each the place of a member in its pool. The first
 //! pool's cycle comes first, so that a pick finds it by one word of lengths.
 //!
 //! Each upstream has two buffers. The writer (one at a time, see `control`) fills the one that is not published and
@@ -138,20 +139,19 @@ impl<'a> Cycle<'a> {
     pub(super) fn of(arena: &'a [AtomicU64], published: u64) -> Option<Cycle<'a>> {
         let offset = published as u32 as usize;
         let lengths = arena.get(offset)?.load(Ordering::Relaxed);
-        let len = if lengths & HASHED != 0 { 0 } else { (lengths >> 32) as usize };
-        Some(Cycle { arena, at: offset + HEADER, len, lengths })
+        Some(Cycle { arena, at: offset + HEADER, len: (lengths >> 32) as usize, lengths })
     }
 
     /// The member that a hash leads to, where the pool is hashed.
     #[inline(always)]
     pub fn hashed(self, hash: u64) -> Option<Entry> {
-        let turns = (self.lengths >> 32) as usize;
-        if self.lengths & HASHED == 0 {
+        let entries = self.arena.get(self.at - HEADER + POOLS)?.load(Ordering::Relaxed) as u32 as usize;
+        if entries == 0 {
             return None;
         }
-        let at = spread(hash, turns);
+        let at = spread(hash, entries);
         let place = place_in(self.arena.get(self.at + at / 4)?, at);
-        self.at_member(turns.div_ceil(4), place)
+        self.at_member(entries.div_ceil(4), place)
     }
 
     /// The `place`-th member.
@@ -171,7 +171,7 @@ impl<'a> Cycle<'a> {
     /// How many members the pool has.
     #[inline(always)]
     pub fn members(self) -> usize {
-        (self.lengths & MEMBERS) as usize
+        self.lengths as u32 as usize
     }
 
     /// Where the snapshot lies in the arena.
@@ -216,7 +216,7 @@ impl<'a> Snapshot<'a> {
         let before = (0..pool.min(POOLS)).map(|p| self.length(p));
         let members_at = HEADER + self.length(0).words() + before.clone().map(|l| l.members).sum::<usize>();
         let cycle_at = HEADER + self.member_count() + before.map(Length::words).sum::<usize>();
-        let length = if pool < POOLS { self.length(pool) } else { Length::of(0) };
+        let length = if pool < POOLS { self.length(pool) } else { Length::of(0, 0) };
         self.tier(length, members_at, cycle_at)
     }
 
@@ -237,14 +237,15 @@ impl<'a> Snapshot<'a> {
 
     #[inline]
     fn length(&self, pool: usize) -> Length {
-        Length::of(self.data.get(pool).map_or(0, |w| w.load(Ordering::Relaxed)))
+        let read = |word: usize| self.data.get(word).map_or(0, |w| w.load(Ordering::Relaxed));
+        Length::of(read(pool), read(POOLS + pool))
     }
 
     #[inline]
     fn tier(&self, length: Length, members_at: usize, cycle_at: usize) -> Tier<'a> {
         let (members, words) = (self.range(members_at, length.members), self.range(cycle_at, length.words()));
-        let (cycle, table) = if length.hashed { (&[][..], words) } else { (words, &[][..]) };
-        Tier { members, cycle, table: LookUp { words: table, len: if length.hashed { length.turns } else { 0 } } }
+        let (cycle, table) = if length.entries == 0 { (words, &[][..]) } else { (&[][..], words) };
+        Tier { members, cycle, table: LookUp { words: table, len: length.entries } }
     }
 
     /// Whatever of the range lies within the arena: a damaged length misroutes and does no more.
@@ -259,27 +260,26 @@ impl<'a> Snapshot<'a> {
 struct Length {
     members: usize,
     turns: usize,
-    hashed: bool,
+    /// Of the look-up table, 0: the pool has a cycle.
+    entries: usize,
 }
 
 impl Length {
     #[inline]
-    fn of(word: u64) -> Length {
-        Length { members: (word & MEMBERS) as usize, turns: (word >> 32) as usize, hashed: word & HASHED != 0 }
+    fn of(lengths: u64, entries: u64) -> Length {
+        Length { members: lengths as u32 as usize, turns: (lengths >> 32) as usize, entries: entries as u32 as usize }
     }
 
     /// Words that the cycle or table takes.
     #[inline]
     fn words(self) -> usize {
-        if self.hashed { self.turns.div_ceil(4) } else { self.turns }
+        if self.entries == 0 { self.turns } else { self.entries.div_ceil(4) }
     }
 }
 
-const HEADER: usize = 4;
+const HEADER: usize = 2 * POOLS;
 /// Pools of an upstream.
 pub(crate) const POOLS: usize = 4;
-const HASHED: u64 = 1 << 31;
-const MEMBERS: u64 = HASHED - 1;
 
 /// Offset 0 means "no snapshot", so nothing is given out there.
 pub(super) const ARENA_START: usize = 8;
@@ -328,8 +328,9 @@ impl Table {
             std::array::from_fn(|pool| entries.iter().copied().filter(|e| e.pool(zone) == pool).collect());
         // Each pool's part of the room by its members: at least eight turns a peer.
         let rooms = pools.each_ref().map(|p| (room - HEADER - entries.len()) * p.len() / entries.len().max(1));
+        let shared = pools.iter().filter(|p| !p.is_empty()).count() > 1;
         let cycles: [Vec<u64>; POOLS] = std::array::from_fn(|pool| {
-            if hashed { self.look_up_words(&pools[pool], rooms[pool]) } else { cycle_words(&pools[pool], rooms[pool]) }
+            if hashed { self.look_up_words(&pools[pool], shared) } else { cycle_words(&pools[pool], rooms[pool]) }
         });
         // See Orderings: a reader that meets the new filling must find the word changed.
         fence(Ordering::Release);
@@ -341,8 +342,10 @@ impl Table {
             at += 1;
         };
         for (pool, cycle) in pools.iter().zip(&cycles) {
-            let turns = if hashed { maglev::size(pool.len(), cycle.len()) } else { cycle.len() };
-            put(pool.len() as u64 | if hashed { HASHED } else { 0 } | (turns as u64) << 32);
+            put(pool.len() as u64 | if hashed { 0 } else { (cycle.len() as u64) << 32 });
+        }
+        for (pool, cycle) in pools.iter().zip(&cycles) {
+            put(if hashed { maglev::size(pool.len(), cycle.len()) as u64 } else { 0 });
         }
         cycles[0].iter().for_each(|&word| put(word));
         pools.iter().flatten().for_each(|e| put(e.0));
@@ -354,8 +357,11 @@ impl Table {
         Ok(())
     }
 
-    /// The look-up table of a pool, packed.
-    fn look_up_words(&self, pool: &[Entry], room: usize) -> Vec<u64> {
+    /// The look-up table of a pool, packed. Its size is that of many pools, lest all keys move when one peer comes or
+    /// goes; `shared`: other pools need room beside it.
+    fn look_up_words(&self, pool: &[Entry], shared: bool) -> Vec<u64> {
+        let class = pool.len().next_power_of_two().clamp(16, self.region.capacity.peers.max(16) as usize);
+        let room = if shared { (class * 4).max(128) } else { cycle_room(class) };
         let backend = |e: &Entry| maglev::Backend { weight: e.weight(), hash: self.identity_hash(e.slot()) };
         let table = maglev::build(&pool.iter().map(backend).collect::<Vec<_>>(), maglev::size(pool.len(), room));
         let pack = |four: &[u16]| four.iter().rev().fold(0, |word, &place| word << 16 | u64::from(place));

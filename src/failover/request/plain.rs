@@ -73,14 +73,15 @@ impl Request {
     #[inline(always)]
     pub(crate) fn pick_peak_ewma(&mut self, now: u64) -> Option<Picked> {
         let (published, plain) = self.plain()?;
-        let found = peak_ewma::choose_plainly(&plain, plain.upstream.latency_stamp(now))?;
+        let stamp = plain.upstream.latency_stamp(now);
+        let found = peak_ewma::choose_plainly(&plain, stamp)?;
         let slot = found.entry.slot();
         let (cell, aggregate) = (plain.seat.attempts_word(slot)?, plain.seat.aggregate(slot)?);
         let before = aggregate.fetch_add(1, Ordering::Relaxed);
         if !self.begin(&found, published, cell) {
             return self.take_back(cell, Some(aggregate));
         }
-        plain.seat.latency.note_in_flight(slot, before.wrapping_add(1));
+        plain.seat.latency.note_in_flight(slot, before.wrapping_add(1), stamp);
         let peer = found.peer();
         Some(self.open(peer, Choice::COUNTED, now))
     }
@@ -155,9 +156,15 @@ impl Request {
         Picked { peer, attempt: 1, flags: 0 }
     }
 
-    /// The success of an ordinary attempt.
+    /// Whether reports feed the estimates of latency.
     #[inline(always)]
-    pub(crate) fn report_plainly(&mut self, status: u32, head_ns: u64, total_ns: u64, now: u64) -> Option<Decision> {
+    pub(crate) fn is_measured(&self) -> bool {
+        self.policy.selector_is_measured()
+    }
+
+    /// The success of an ordinary attempt. `MEASURED`: what `is_measured` says.
+    #[inline(always)]
+    pub(crate) fn report_plainly<const MEASURED: bool>(&mut self, status: u32, head_ns: u64, total_ns: u64, now: u64) -> Option<Decision> {
         let worker = self.worker();
         if !worker.is_here() || self.state != Stage::Open || status >= 400 {
             return None;
@@ -176,7 +183,7 @@ impl Request {
             let aggregate = seat.aggregate(attempt.slot)?;
             table::end(cell, seat.writers);
             let in_flight = table::lower(aggregate);
-            if self.policy.selector().needs_latency() {
+            if MEASURED {
                 let stamp = worker.place(self.upstream)?.upstream.latency_stamp(now);
                 seat.latency.note(attempt.slot, self.took_ns(head_ns, total_ns, now), in_flight, stamp);
             }
