@@ -19,6 +19,12 @@ impl Random {
         mix(seed)
     }
 
+    /// Takes the last draw back, for whoever begins anew with the same.
+    #[inline]
+    pub fn undraw(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(0xa076_1d64_78bd_642f), Ordering::Relaxed);
+    }
+
     /// A number below `n` (0 if `n` is 0), by multiplication rather than division.
     #[inline]
     pub fn below(&self, n: usize) -> usize {

@@ -65,7 +65,9 @@ fn disable(world: &World, place: usize, admin: Admin) {
 fn unsafe_set_admin(world: &World, place: usize, admin: Admin) -> i32 {
     let table = std::sync::Arc::as_ptr(&world.table).cast();
     // SAFETY: a handle is the pointer of an `Arc<Table>`, and this one lives.
-    unsafe { tidegate::ffi::upstream::tidegate_peer_set_admin(table, world.peers[place].number(), admin.number(), world.now) }
+    unsafe {
+        tidegate::ffi::upstream::tidegate_peer_set_admin(table, world.peers[place].number(), admin.number(), world.now)
+    }
 }
 
 /// One combination: six features, on or off.
@@ -107,7 +109,8 @@ fn every_combination_keeps_the_rules() {
                 weight: if f.weights { 1 + u32::from(i % 3) } else { 1 },
                 limit: if f.limits && i % 2 == 0 { 2 } else { 0 },
                 backup: i >= 7,
-                admin: [Admin::Enabled, Admin::Enabled, Admin::Disabled, Admin::Draining][usize::from(i == 4) * 2 + usize::from(i == 5) * 3 % 4],
+                admin: [Admin::Enabled, Admin::Enabled, Admin::Disabled, Admin::Draining]
+                    [usize::from(i == 4) * 2 + usize::from(i == 5) * 3 % 4],
                 ..peer(i + 1)
             })
             .collect();
@@ -214,8 +217,7 @@ fn eject_in_panic(world: &mut World, victim: usize) {
 fn weights_are_honoured_within_the_bounds() {
     let weights = [1u32, 2, 3, 10];
     let sum: u32 = weights.iter().sum();
-    let peers: Vec<Spec> =
-        weights.iter().zip(1..).map(|(&weight, port)| Spec { weight, ..peer(port) }).collect();
+    let peers: Vec<Spec> = weights.iter().zip(1..).map(|(&weight, port)| Spec { weight, ..peer(port) }).collect();
     let picks = 16_000;
     for selector in [Selector::RoundRobin, Selector::Random, Selector::Maglev, Selector::SourceHash] {
         let world = World::new(Policy { selector, ..Policy::default() }, &peers);
@@ -269,7 +271,10 @@ fn the_cheapest_is_picked_and_a_failure_is_not_cheap() {
 
 #[test]
 fn equal_costs_make_no_herd() {
-    let world = World::new(Policy { selector: Selector::PeakEwma, ..Policy::default() }, &(1..=40).map(peer).collect::<Vec<_>>());
+    let world = World::new(
+        Policy { selector: Selector::PeakEwma, ..Policy::default() },
+        &(1..=40).map(peer).collect::<Vec<_>>(),
+    );
     let mut first = HashMap::new();
     for n in 0..7 {
         let worker = Worker::join(world.table.clone(), false, n + 1, world.now).unwrap();

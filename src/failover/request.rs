@@ -132,7 +132,14 @@ impl Request {
         let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
         let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
-            _ if policy.panic_percent() != 0 || policy.is_pooled() || policy.is_bounded() || worker.seat.writers == Writers::Many || fresh => Manner::Careful,
+            _ if policy.panic_percent() != 0
+                || policy.is_pooled()
+                || policy.is_bounded()
+                || worker.seat.writers == Writers::Many
+                || fresh =>
+            {
+                Manner::Careful
+            }
             Selector::RoundRobin => Manner::RoundRobin,
             Selector::LeastRequest => Manner::LeastRequest,
             Selector::Random => Manner::Random,
@@ -460,8 +467,7 @@ impl Request {
 
     /// 421 and 425 say something of the request, unless the operator counts them.
     fn is_charged(&self, outcome: &Outcome, cause: Cause) -> bool {
-        cause.properties().charges_peer
-            && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status))
+        cause.properties().charges_peer && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status))
     }
 
     #[inline]

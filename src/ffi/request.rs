@@ -522,41 +522,39 @@ pub unsafe extern "C" fn tidegate_request_report(
         if let Some(request) = started(request)
             && let Some(o) = read_whole(outcome)
             && is_whole(decision)
-            && !request.is_measured()
             && o.cause == Cause::NONE.number()
             && o.phase <= TIDEGATE_PHASE_DONE
-            && let Some(decided) = request.report_plainly::<false>(o.status, 0, o.total_ns, now_ns)
         {
-            write_whole(decision, &export_decision(&decided));
-            return TIDEGATE_OK;
+            if request.is_measured() {
+                return report_measured(request, outcome, now_ns, decision);
+            }
+            if let Some(decided) = request.report_plainly::<false>(o.status, 0, o.total_ns, now_ns) {
+                write_whole(decision, &export_decision(&decided));
+                return TIDEGATE_OK;
+            }
         }
-        report_measured(request, outcome, now_ns, decision)
+        report_by_rules(request, outcome, now_ns, decision)
     }
 }
 
 /// # Safety
-/// As [`tidegate_request_report`].
+/// [`is_whole`] holds for `outcome` and `decision`.
 #[inline(never)]
 unsafe extern "C" fn report_measured(
-    request: *mut tidegate_request,
+    request: &mut Request,
     outcome: *const tidegate_outcome,
     now_ns: u64,
     decision: *mut tidegate_decision,
 ) -> tidegate_status {
-    // SAFETY: the caller vouches for all three.
+    // SAFETY: the caller's promise is the same.
     unsafe {
-        if let Some(request) = started(request)
-            && let Some(o) = read_whole(outcome)
-            && is_whole(decision)
-            && o.cause == Cause::NONE.number()
-            && o.phase <= TIDEGATE_PHASE_DONE
-            && request.is_measured()
-            && let Some(decided) = request.report_plainly::<true>(o.status, o.head_ns, o.total_ns, now_ns)
-        {
+        let o = outcome.read_unaligned();
+        let (status, head_ns, total_ns) = (o.status, o.head_ns, o.total_ns);
+        if let Some(decided) = request.report_plainly::<true>(status, head_ns, total_ns, now_ns) {
             write_whole(decision, &export_decision(&decided));
             return TIDEGATE_OK;
         }
-        report_by_rules(request, outcome, now_ns, decision)
+        report_by_rules((&raw mut *request).cast(), outcome, now_ns, decision)
     }
 }
 

@@ -133,8 +133,7 @@ impl Evidence<'_> {
                 self.table.slow_start_ns(self.upstream) != 0
                     && floor::has_usable_peer(self.table, self.upstream, threshold, |other| other == slot)
             };
-            let healthy =
-                || state.with_health(Health::Healthy).with_streak(0).with_until(now).with_slow_start(slow());
+            let healthy = || state.with_health(Health::Healthy).with_streak(0).with_until(now).with_slow_start(slow());
             let next = match (state.health(), self.role) {
                 (Health::Healthy, _) => {
                     // The time of the last change is that of the slow start, while it goes on.

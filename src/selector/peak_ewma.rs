@@ -40,8 +40,7 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
     let cost = |place: usize| {
         let entry = Entry::load(tier.members.get(place)?);
         let state = filter.admits(entry)?;
-        let cost =
-            filter.table.latency().cost(entry.slot(), filter.weight(entry, state), filter.in_flight(entry), now);
+        let cost = filter.table.latency().cost(entry.slot(), filter.weight(entry, state), filter.in_flight(entry), now);
         Some((cost, entry, state))
     };
     let least = if members <= EXACT {

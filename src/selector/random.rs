@@ -22,13 +22,12 @@ pub(crate) fn choose(filter: &Filter, tier: Tier) -> Result<Choice, Refusal> {
 #[inline(always)]
 pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
     for _ in 0..DRAWS {
-        let found = plain.look(plain.draw())?;
+        // The rules must meet the same peer, or those that need them would be drawn twice for one pick.
+        let Some(found) = plain.look(plain.draw()).filter(|found| !found.state.needs_rules()) else { break };
         if found.state.is_plainly_eligible() {
             return Some(found);
         }
-        if found.state.needs_rules() {
-            return None;
-        }
     }
+    plain.random.undraw();
     None
 }

@@ -1,6 +1,6 @@
 //! How long each peer takes: an estimate that peaks at once and decays with time, and the keys that a pick compares.
 //!
-//! One word a peer holds the estimate (an `f32` of nanoseconds, high half; 0: never measured) and when it was made (a
+//! One word a peer holds the estimate (an `f32` of nanoseconds, high half; negative: assumed, not measured) and when it was made (a
 //! *stamp*, low half: time in units of τ·ln 2 / 1024, modulo 2^32). A sample at or above the estimate replaces it; a
 //! lower one draws it down by 1 − e^(−Δt/τ): Finagle's peak EWMA. The estimate of a peer that nobody asks decays by
 //! e^(−Δt/τ), so that it is asked again.
@@ -26,6 +26,8 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 const UNIT: u32 = 1024;
 /// How far from now a parked key lies: beyond any cost, and nearer than half the circle.
 const PARKED: u32 = 1 << 30;
+/// In a place: the peer was not eligible when its key was written anew.
+const OUT: u64 = 1 << 63;
 /// What a peer counts as while no peer of its upstream was ever measured.
 const UNKNOWN_NS: f32 = 1e6;
 /// Decayed by more than this an estimate says nothing; its stamp is brought nearer, lest it seem to lie ahead.
@@ -78,8 +80,14 @@ impl Estimate {
         Estimate(u64::from(ns.to_bits()) << 32 | u64::from(stamp))
     }
 
+    /// What a peer that was never measured counts as.
+    fn assumed(ns: f32, stamp: u32) -> Estimate {
+        Estimate::new(-ns, stamp)
+    }
+
+    #[inline(always)]
     fn is_measured(self) -> bool {
-        self.0 != 0
+        self.0 != 0 && self.0 >> 63 == 0
     }
 
     /// At its stamp. Any bits are some estimate.
@@ -123,7 +131,7 @@ impl Estimate {
 pub(crate) struct Latency {
     /// One word a peer slot.
     pub(super) estimates: &'static [AtomicU64],
-    /// One word a peer slot: the place of its key | logarithm of its weight << 32.
+    /// One word a peer slot: the place of its key | logarithm of its weight << 32 | out << 63.
     pub(super) places: &'static [AtomicU64],
     pub(super) keys: &'static [AtomicU32],
 }
@@ -134,7 +142,7 @@ impl Latency {
     pub fn cost(&self, slot: u32, weight: u32, in_flight: u32, now: u32) -> i32 {
         let word = self.estimates.get(slot as usize).map_or(0, |w| w.load(Ordering::Relaxed));
         let weight_log = log2(weight.max(1) as f32);
-        let estimate = if word == 0 { Estimate::new(UNKNOWN_NS, now) } else { Estimate(word) };
+        let estimate = if word == 0 { Estimate::assumed(UNKNOWN_NS, now) } else { Estimate(word) };
         estimate.key(in_flight, weight_log).wrapping_sub(now) as i32
     }
 
@@ -142,7 +150,7 @@ impl Latency {
     #[inline(always)]
     pub fn note_in_flight(&self, slot: u32, in_flight: u32, now: u32) -> Option<()> {
         let estimate = Estimate(self.estimates.get(slot as usize)?.load(Ordering::Relaxed));
-        let estimate = if estimate.is_measured() { estimate } else { Estimate::new(UNKNOWN_NS, now) };
+        let estimate = if estimate.0 != 0 { estimate } else { Estimate::assumed(UNKNOWN_NS, now) };
         self.write_key(slot, estimate, in_flight)
     }
 
@@ -163,7 +171,7 @@ impl Latency {
 
     #[inline(always)]
     fn write_key(&self, slot: u32, estimate: Estimate, in_flight: u32) -> Option<()> {
-        let (weight_log, place) = halves(self.places.get(slot as usize)?.load(Ordering::Relaxed));
+        let (weight_log, place) = halves(self.places.get(slot as usize)?.load(Ordering::Relaxed) & !OUT);
         self.keys.get(place as usize)?.store(estimate.key(in_flight, weight_log), Ordering::Relaxed);
         Some(())
     }
@@ -195,8 +203,10 @@ impl Table {
 
     /// Forgets what was measured of whoever had the slot.
     pub(super) fn clear_latency(&self, slot: u32) {
-        if let Some(word) = self.region.latency.estimates.get(slot as usize) {
-            word.store(0, Ordering::Relaxed);
+        for words in [self.region.latency.estimates, self.region.latency.places] {
+            if let Some(word) = words.get(slot as usize) {
+                word.store(0, Ordering::Relaxed);
+            }
         }
     }
 
@@ -204,7 +214,7 @@ impl Table {
     pub(crate) fn latency_ns(&self, peer: PeerHandle, now: u64) -> u64 {
         let Some(id) = self.peer_upstream(peer.slot()) else { return 0 };
         let word = self.region.latency.estimates.get(peer.slot() as usize).map_or(0, |w| w.load(Ordering::Relaxed));
-        if word == 0 { 0 } else { Estimate(word).decayed(self.latency_stamp(id, now)) as u64 }
+        if Estimate(word).is_measured() { Estimate(word).decayed(self.latency_stamp(id, now)) as u64 } else { 0 }
     }
 
     /// Writes the keys of an upstream's published members anew. A peer that was never measured, or that was out and is
@@ -224,7 +234,7 @@ impl Table {
         };
         let measured = members().filter(&eligible).filter_map(|entry| {
             let word = estimates.get(entry.slot() as usize)?.load(Ordering::Relaxed);
-            (word != 0).then(|| f64::from(Estimate(word).decayed(stamp)))
+            Estimate(word).is_measured().then(|| f64::from(Estimate(word).decayed(stamp)))
         });
         let (sum, n) = measured.fold((0.0, 0u32), |(sum, n), ns| (sum + ns, n + 1));
         let mean = if n == 0 { UNKNOWN_NS } else { ((sum / f64::from(n)) as f32).max(1.0) };
@@ -236,23 +246,20 @@ impl Table {
                 continue;
             };
             let weight_log = log2(entry.weight() as f32);
-            place.store(u64::from(weight_log) << 32 | (first + i) as u64, Ordering::Relaxed);
-            if !eligible(&entry) {
+            let was_parked = place.load(Ordering::Relaxed) & OUT != 0;
+            let out = if eligible(&entry) { 0 } else { OUT };
+            place.store(out | u64::from(weight_log) << 32 | (first + i) as u64, Ordering::Relaxed);
+            if out != 0 {
                 key.store(parked, Ordering::Relaxed);
                 continue;
             }
             let mut estimate = Estimate(word.load(Ordering::Relaxed));
-            let was_parked = key.load(Ordering::Relaxed).wrapping_sub(stamp).wrapping_add(OLDEST) as i32
-                > (PARKED / 2) as i32;
-            let unknown = !estimate.is_measured() && n > 0;
-            if unknown || estimate.is_measured() && was_parked && estimate.decayed(stamp) < mean {
-                estimate = Estimate::new(mean, stamp);
+            if estimate.0 == 0 || was_parked && n > 0 && estimate.decayed(stamp) < mean {
+                estimate = Estimate::assumed(mean, stamp);
                 word.store(estimate.0, Ordering::Relaxed);
-            } else if estimate.is_measured() && estimate.age(stamp) > OLDEST {
+            } else if estimate.age(stamp) > OLDEST {
                 estimate = Estimate::new(1.0, stamp.wrapping_sub(OLDEST / 2));
                 word.store(estimate.0, Ordering::Relaxed);
-            } else if !estimate.is_measured() {
-                estimate = Estimate::new(UNKNOWN_NS, stamp);
             }
             let in_flight = self.aggregate(entry.slot()).map_or(0, |a| a.load(Ordering::Relaxed));
             key.store(estimate.key(in_flight, weight_log), Ordering::Relaxed);

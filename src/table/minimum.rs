@@ -83,9 +83,8 @@ mod avx2 {
         let least = _mm256_min_epi32(least, _mm256_permute2x128_si256::<1>(least, least));
         let least = _mm256_min_epi32(least, _mm256_shuffle_epi32::<0b01_00_11_10>(least));
         let least = _mm256_min_epi32(least, _mm256_shuffle_epi32::<0b10_11_00_01>(least));
-        let equal = |step: usize| {
-            _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(costs(step), least))) as u32
-        };
+        let equal =
+            |step: usize| _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(costs(step), least))) as u32;
         let found = |step: usize, mask: u32| Some(step * LANES + mask.trailing_zeros() as usize);
         let behind = equal(first) & (u32::MAX << (start % LANES));
         if behind != 0 {

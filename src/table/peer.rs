@@ -206,10 +206,7 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     pub fn to_bits(self) -> u64 {
-        u64::from(self.weight)
-            | u64::from(self.backup) << 16
-            | u64::from(self.zone) << 24
-            | u64::from(self.limit) << 32
+        u64::from(self.weight) | u64::from(self.backup) << 16 | u64::from(self.zone) << 24 | u64::from(self.limit) << 32
     }
 
     pub fn from_bits(word: u64) -> Parameters {

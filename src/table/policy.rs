@@ -155,7 +155,8 @@ impl Policy {
         at_most("half_open_successes", self.half_open_successes, 7)?;
         at_most("overflow_percent", self.overflow_percent, 1000)?;
         at_most("load_bound_percent", self.load_bound_percent, 1000)?;
-        for (what, percent) in [("overflow_percent", self.overflow_percent), ("load_bound_percent", self.load_bound_percent)]
+        for (what, percent) in
+            [("overflow_percent", self.overflow_percent), ("load_bound_percent", self.load_bound_percent)]
         {
             if (1..100).contains(&percent) {
                 return Err(Error::invalid(format!("{what} is {percent}: at least 100")));

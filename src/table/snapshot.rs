@@ -26,8 +26,8 @@
 //! the control word). Readers never wait: who reads torn data tries again, a bounded number of times, and then gives up.
 
 use super::layout::upstream as word;
-use super::{maglev, schedule};
 use super::{Table, UpstreamId};
+use super::{maglev, schedule};
 use crate::error::{Error, TIDEGATE_ERR_FULL};
 use crate::sync::{AtomicU64, Ordering, fence};
 

@@ -87,11 +87,7 @@ impl Request {
     }
 
     #[inline(always)]
-    fn pick_uncounted(
-        &mut self,
-        now: u64,
-        choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>,
-    ) -> Option<Picked> {
+    fn pick_uncounted(&mut self, now: u64, choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>) -> Option<Picked> {
         let (published, plain) = self.plain()?;
         let found = choose(&plain)?;
         let cell = plain.seat.attempts_word(found.entry.slot())?;
@@ -164,7 +160,13 @@ impl Request {
 
     /// The success of an ordinary attempt. `MEASURED`: what `is_measured` says.
     #[inline(always)]
-    pub(crate) fn report_plainly<const MEASURED: bool>(&mut self, status: u32, head_ns: u64, total_ns: u64, now: u64) -> Option<Decision> {
+    pub(crate) fn report_plainly<const MEASURED: bool>(
+        &mut self,
+        status: u32,
+        head_ns: u64,
+        total_ns: u64,
+        now: u64,
+    ) -> Option<Decision> {
         let worker = self.worker();
         if !worker.is_here() || self.state != Stage::Open || status >= 400 {
             return None;
