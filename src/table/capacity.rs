@@ -16,7 +16,6 @@ use super::layout::upstream as word;
 use super::snapshot::Entry;
 use super::{State, Table, UpstreamId};
 use crate::sync::Ordering;
-use std::collections::BTreeSet;
 
 /// A share of the traffic in parts of 2^16.
 const ALL: u64 = 1 << 16;
@@ -51,7 +50,8 @@ struct Level {
     weight: u64,
     eligible: u64,
     near: u64,
-    zones: BTreeSet<u8>,
+    /// A bit for each zone met.
+    zones: [u64; 4],
 }
 
 impl Level {
@@ -62,7 +62,8 @@ impl Level {
     }
 
     fn near_share(&self) -> u64 {
-        if self.eligible == 0 { ALL } else { (self.near * self.zones.len() as u64 * ALL / self.eligible).min(ALL) }
+        let zones = self.zones.iter().map(|bits| u64::from(bits.count_ones())).sum::<u64>();
+        if self.eligible == 0 { ALL } else { (self.near * zones * ALL / self.eligible).min(ALL) }
     }
 }
 
@@ -91,7 +92,7 @@ impl Table {
         for entry in snapshot.members().take(self.region.capacity.peers as usize) {
             let (level, weight) = (&mut levels[usize::from(entry.is_backup())], u64::from(entry.weight()));
             level.weight += weight;
-            level.zones.insert(entry.zone());
+            level.zones[usize::from(entry.zone() / 64)] |= 1 << (entry.zone() % 64);
             if eligible(&entry) {
                 level.eligible += weight;
                 level.near += if entry.pool(spread.zone) % 2 == 0 { weight } else { 0 };
