@@ -58,12 +58,12 @@ impl Level {
     /// Its health in parts of 2^16.
     fn health(&self, overflow_percent: u32) -> u64 {
         let full = self.weight * 100;
-        if full == 0 { 0 } else { (self.eligible * u64::from(overflow_percent) * ALL / full).min(ALL) }
+        (self.eligible * u64::from(overflow_percent) * ALL).checked_div(full).unwrap_or(0).min(ALL)
     }
 
     fn near_share(&self) -> u64 {
         let zones = self.zones.iter().map(|bits| u64::from(bits.count_ones())).sum::<u64>();
-        if self.eligible == 0 { ALL } else { (self.near * zones * ALL / self.eligible).min(ALL) }
+        (self.near * zones * ALL).checked_div(self.eligible).unwrap_or(ALL).min(ALL)
     }
 }
 

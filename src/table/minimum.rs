@@ -112,7 +112,7 @@ mod tests {
             #[repr(align(32))]
             struct Keys([AtomicU32; 128]);
             // Small distances make ties.
-            let key = |i: usize| base.wrapping_add(words[i % 16].0).wrapping_add(if i % 3 == 0 { words[i % 16].1 >> 1 } else { 0 });
+            let key = |i: usize| base.wrapping_add(words[i % 16].0).wrapping_add(if i.is_multiple_of(3) { words[i % 16].1 >> 1 } else { 0 });
             let keys = Keys(std::array::from_fn(|i| AtomicU32::new(key(i))));
             for len in [8, 64, 128] {
                 let (keys, start) = (&keys.0[..len], start % len);

@@ -83,7 +83,8 @@ impl Seat {
 
     /// All upstreams that the table has room for, in the order of their ids.
     pub fn upstreams(&self) -> impl Iterator<Item = SeatedUpstream> + use<> {
-        self.table.region.upstreams.as_chunks().0.iter().map(SeatedUpstream)
+        let upstreams = self.table.region.upstreams.chunks_exact(word::WORDS);
+        upstreams.filter_map(|words| words.try_into().ok().map(SeatedUpstream))
     }
 
     /// What is published for an upstream: the word, and the primaries' cycle that it names.
