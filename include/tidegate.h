@@ -380,6 +380,19 @@
 // Weighted power of two choices on requests in flight.
 #define TIDEGATE_SELECTOR_LEAST_REQUEST 2
 
+// Weighted random choice.
+#define TIDEGATE_SELECTOR_RANDOM 3
+
+// Least latency (an average that peaks at once) times (requests in flight + 1), divided by weight: exact up to 128
+// peers, best of four above.
+#define TIDEGATE_SELECTOR_PEAK_EWMA 4
+
+// Consistent hashing of `tidegate_request_options.key`.
+#define TIDEGATE_SELECTOR_MAGLEV 5
+
+// The same with a client's address as the key.
+#define TIDEGATE_SELECTOR_SOURCE_HASH 6
+
 // When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 #define TIDEGATE_PANIC_SPREAD 1
 
@@ -853,6 +866,12 @@ typedef struct tidegate_request_options {
   uint32_t max_attempts;
   // No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
   uint64_t deadline_ns;
+  // What the selectors maglev and source_hash go by: any bytes, for source_hash the client's struct sockaddr (its
+  // port does not count, and of an IPv6 address the first 64 bits). Only read during the call. Default none: the
+  // request goes anywhere, by weight.
+  const void *key;
+  // Its length in bytes.
+  size_t key_len;
 } tidegate_request_options;
 
 // The peer to try.
@@ -890,7 +909,7 @@ typedef struct tidegate_outcome {
   uint32_t retry_after_s;
   // How long connecting took, in nanoseconds; 0 on a reused connection.
   uint64_t connect_ns;
-  // From the pick to the head.
+  // From the pick to the head: what peak_ewma compares. Unset: `total_ns` is, and without it the time to the report.
   uint64_t head_ns;
   // From the pick to the end.
   uint64_t total_ns;
@@ -1143,6 +1162,22 @@ typedef struct tidegate_upstream_options {
   uint32_t hold_bytes;
   // Reserved, 0.
   uint32_t reserved_hold;
+  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 for as
+  // good as none. Not at an upstream's first declaration, nor where no other peer can take traffic.
+  uint64_t slow_start_ns;
+  // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+  uint64_t latency_decay_ns;
+  // Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+  // 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+  uint32_t overflow_percent;
+  // No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+  // another peer can be taken; default no bound.
+  uint32_t load_bound_percent;
+  // The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+  // for this zone's part of the traffic (all zones bring the same). Default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved_2;
 } tidegate_upstream_options;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
@@ -1160,12 +1195,16 @@ typedef struct tidegate_peer {
   size_t name_len;
   // Share of the traffic, 1 to 65535; default 1.
   uint32_t weight;
-  // 0: primary. 1: backup, used only while no primary is eligible.
+  // 0: primary. 1: backup, used while no primary can be taken, or see `overflow_percent`.
   uint32_t priority;
   // Most requests in flight over all workers; default no limit.
   uint32_t max_in_flight;
   // TIDEGATE_ADMIN_*
   uint32_t admin;
+  // The zone it is in, 1 to 255; default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_peer;
 
 // What is known of a peer.
@@ -1200,6 +1239,8 @@ typedef struct tidegate_peer_info {
   uint64_t failures;
   // EJECTED: nanoseconds until its first trial, 0 if one is due.
   uint64_t ejected_for_ns;
+  // PEAK_EWMA: the estimate of its latency; 0: never measured.
+  uint64_t latency_ns;
 } tidegate_peer_info;
 
 // What the validator needs to know of the request, and limits; 0 is the default everywhere.

@@ -57,6 +57,8 @@ typedef struct {
     tidegate_upstream_options options;
     // The name that clients may see.
     ngx_str_t label;
+    // What maglev hashes; NULL: nothing was said.
+    ngx_http_complex_value_t *hash_key;
     uint32_t id;
     tidegate_peer *peers;
     ngx_uint_t npeers;

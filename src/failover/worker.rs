@@ -4,7 +4,7 @@ use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_S
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
 use crate::sync::Ordering;
-use crate::table::{Seat, SeatedUpstream, Table, UpstreamId, Writers};
+use crate::table::{POOLS, Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub struct Worker {
 
 /// A worker's place in one upstream.
 pub(crate) struct Place {
-    pub cursor: Cursor,
+    /// One a pool.
+    pub cursors: [Cursor; POOLS],
     pub upstream: SeatedUpstream,
 }
 
@@ -54,7 +55,7 @@ impl Worker {
         let random = Random::new(if seed == 0 { own } else { seed });
         let writers = if shared { Writers::Many } else { Writers::One };
         let seat = Seat::new(table, lane, writers).ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
-        let place = |upstream| Place { cursor: Cursor::at_random(&random), upstream };
+        let place = |upstream| Place { cursors: std::array::from_fn(|_| Cursor::at_random(&random)), upstream };
         let places = seat.upstreams().map(place).collect();
         Ok(Box::new(Worker { seat, present, patience_ns, places, random: CachePadded::new(random) }))
     }
@@ -80,7 +81,7 @@ impl Worker {
         table.scrub();
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
-        table.upstream_ids().for_each(|id| crate::health::update_panic(table, id));
+        table.upstream_ids().for_each(|id| crate::health::recount(table, id, now));
         Ok(())
     }
 

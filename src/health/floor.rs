@@ -87,13 +87,18 @@ pub(super) fn has_usable_peer(
     table.snapshot(upstream).is_some_and(|snapshot| snapshot.members().any(|entry| usable(entry.slot())))
 }
 
-/// Decides anew whether the panic policy applies. Called after every transition, so that a pick need not count.
-pub(crate) fn update_panic(table: &Table, upstream: UpstreamId) {
+/// Counts anew what picks read of all members: whether the panic policy applies, whether somebody may be due for a
+/// trial, shares and keys. Called after every transition, so that a pick need not count.
+pub(crate) fn recount(table: &Table, upstream: UpstreamId, now: u64) {
     let percent = table.packed_policy(upstream).panic_percent() as usize;
     let (Some(word), Some(snapshot)) = (table.panic_word(upstream), table.snapshot(upstream)) else { return };
-    let eligible = snapshot.members().filter(|entry| {
-        State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire))).is_eligible()
-    });
-    let panic = percent != 0 && eligible.count() * 100 < percent * snapshot.member_count();
-    word.store(u64::from(panic), Ordering::Relaxed);
+    let (mut eligible, mut ailing) = (0, false);
+    for entry in snapshot.members().take(table.capacity().peers as usize) {
+        let state = State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire)));
+        eligible += usize::from(state.is_eligible());
+        ailing |= state.is_only_ejected();
+    }
+    let panic = percent != 0 && eligible * 100 < percent * snapshot.member_count();
+    word.store(u64::from(panic) | u64::from(ailing) << 1, Ordering::Relaxed);
+    table.refresh(upstream, now);
 }

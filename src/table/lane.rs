@@ -16,7 +16,7 @@
 //! is ordered by their leases.
 
 use super::layout::peer as peer_word;
-use super::{PeerHandle, Selector, Table, UpstreamId};
+use super::{PeerHandle, Table, UpstreamId};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 const IN_FLIGHT: u64 = (1 << 24) - 1;
@@ -145,12 +145,21 @@ impl Table {
                 let _ = aggregate.compare_exchange(seen, sums.1, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
+        for id in self.upstream_ids().filter(|&id| self.packed_policy(id).is_bounded()) {
+            let Some(total) = self.in_flight_word(id) else { continue };
+            let seen = total.load(Ordering::Relaxed);
+            let sum = || self.members(id).iter().map(|p| u64::from(self.slot_counts(p.slot()).1)).sum::<u64>();
+            let counted = sum();
+            if seen != counted && sum() == counted {
+                let _ = total.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether a selector or a limit needs the peer's aggregate.
     fn is_counted(&self, slot: u32) -> bool {
         self.peer_parameters(slot).limit != 0
-            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).selector() == Selector::LeastRequest)
+            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).counts())
     }
 }
 
@@ -190,11 +199,15 @@ pub(crate) fn end(cell: &AtomicU64, writers: Writers) {
     }
 }
 
-/// Takes one request off an aggregate, which a scrub may have done already.
+/// Takes one request off an aggregate, which a scrub may have done already. How many are left.
 #[inline]
-pub(crate) fn lower(aggregate: &AtomicU32) {
-    if aggregate.fetch_sub(1, Ordering::Relaxed) == 0 {
-        aggregate.fetch_add(1, Ordering::Relaxed);
+pub(crate) fn lower(aggregate: &AtomicU32) -> u32 {
+    match aggregate.fetch_sub(1, Ordering::Relaxed) {
+        0 => {
+            aggregate.fetch_add(1, Ordering::Relaxed);
+            0
+        }
+        n => n - 1,
     }
 }
 

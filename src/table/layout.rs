@@ -58,7 +58,7 @@ pub(super) mod upstream {
     pub(in crate::table) const EJECT_MAX: usize = 5;
     /// Parts per million | least per second << 32.
     pub(in crate::table) const BUDGET_POLICY: usize = 6;
-    /// Whether so few peers are eligible that the panic policy applies.
+    /// Bits: the panic policy applies; some peers are only ejected.
     pub(in crate::table) const PANIC: usize = 7;
     pub(in crate::table) const BACKOFF_BASE: usize = 8;
     pub(in crate::table) const BACKOFF_MAX: usize = 9;
@@ -76,6 +76,18 @@ pub(super) mod upstream {
     /// Most bytes and longest time of a hold-back; 0 bytes: none.
     pub(in crate::table) const HOLD_BYTES: usize = 23;
     pub(in crate::table) const HOLD: usize = 24;
+    /// How fast estimates of latency decay: see `latency::rate`.
+    pub(in crate::table) const DECAY: usize = 25;
+    /// The packed part of how traffic is spread over pools: see `policy`.
+    pub(in crate::table) const SPREAD: usize = 26;
+    /// Slow start in nanoseconds, 0: none.
+    pub(in crate::table) const SLOW_START: usize = 27;
+    /// What the pools can carry: see `capacity`.
+    pub(in crate::table) const SHARES: usize = 28;
+    /// Eligible weights of the two priorities.
+    pub(in crate::table) const WEIGHTS: usize = 29;
+    /// Requests in flight, where load is bounded.
+    pub(in crate::table) const IN_FLIGHT: usize = 30;
     pub(in crate::table) const WORDS: usize = 32;
 }
 
@@ -83,7 +95,7 @@ pub(super) mod upstream {
 pub(super) mod peer {
     /// Upstream + 1; 0: never used.
     pub(in crate::table) const UPSTREAM: usize = 0;
-    /// Weight | priority << 16 | limit << 32.
+    /// Weight | priority << 16 | zone << 24 | limit << 32.
     pub(in crate::table) const PARAMETERS: usize = 1;
     /// Attempts that were made before this peer got the slot.
     pub(in crate::table) const PICKS_BASE: usize = 2;
@@ -161,6 +173,11 @@ pub(super) struct Layout {
     pub states: (usize, usize),
     /// Aggregates: two `u32` a word.
     pub aggregates: (usize, usize),
+    /// Estimates of latency, and the places of their keys.
+    pub estimates: (usize, usize),
+    pub places: (usize, usize),
+    /// Two `u32` a word.
+    pub keys: (usize, usize),
     pub lanes: (usize, usize),
     pub lane_row: usize,
     pub requests: (usize, usize),
@@ -184,12 +201,18 @@ impl Layout {
             (here, words)
         };
         let (lane_row, requests_row) = (line(p), line(u));
+        // Two buffers of a small upstream for each, and two generations of growth for all peers.
+        let arena = line(u * 2 * super::snapshot::words_for(16) + 2 * super::snapshot::words_for(p) * 2);
         let layout = Layout {
             leases: section(w * LEASE_WORDS),
             upstreams: section(u * upstream::WORDS),
             upstream_causes: section(u * CAUSES),
             states: section(p),
             aggregates: section(p.div_ceil(2)),
+            estimates: section(p),
+            places: section(p),
+            // One for each line of the arena, and the last vector.
+            keys: section((arena / 8 + super::minimum::LANES * 2).div_ceil(2)),
             lanes: section(w.saturating_mul(lane_row)),
             lane_row,
             requests: section(w.saturating_mul(requests_row)),
@@ -197,8 +220,7 @@ impl Layout {
             peers: section(p * peer::WORDS),
             peer_causes: section(p * CAUSES / 2),
             events: section(e * EVENT_WORDS),
-            // Two buffers of a small upstream for each, and two generations of growth for all peers.
-            arena: section(u * 2 * super::snapshot::words_for(16) + 2 * super::snapshot::words_for(p) * 2),
+            arena: section(arena),
             size: 0,
         };
         Ok(Layout { size: at * 8, ..layout })
