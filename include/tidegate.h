@@ -657,7 +657,7 @@
 // Content-Length is a list.
 #define TIDEGATE_REASON_CONTENT_LENGTH_LIST 21
 
-// Content-Length has more than 19 significant digits or more than 64 digits.
+// Content-Length is above 2^63 - 1, or has more than 64 digits.
 #define TIDEGATE_REASON_CONTENT_LENGTH_TOO_LARGE 22
 
 // A second Content-Length with the same value.
@@ -1162,8 +1162,8 @@ typedef struct tidegate_upstream_options {
   uint32_t hold_bytes;
   // Reserved, 0.
   uint32_t reserved_hold;
-  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 for as
-  // good as none. Not at an upstream's first declaration, nor where no other peer can take traffic.
+  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
+  // once. Not at an upstream's first declaration, nor where no other peer can take traffic.
   uint64_t slow_start_ns;
   // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
   uint64_t latency_decay_ns;

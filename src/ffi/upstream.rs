@@ -108,8 +108,8 @@ pub struct tidegate_upstream_options {
     pub hold_bytes: u32,
     /// Reserved, 0.
     pub reserved_hold: u32,
-    /// How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 for as
-    /// good as none. Not at an upstream's first declaration, nor where no other peer can take traffic.
+    /// How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
+    /// once. Not at an upstream's first declaration, nor where no other peer can take traffic.
     pub slow_start_ns: u64,
     /// PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
     pub latency_decay_ns: u64,
@@ -589,7 +589,7 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
         hold_bytes: or(o.hold_bytes, d.hold_bytes),
         hold_ns: or64(o.hold_ns, d.hold_ns),
         latency_decay_ns: or64(o.latency_decay_ns, d.latency_decay_ns),
-        slow_start_ns: or64(o.slow_start_ns, d.slow_start_ns),
+        slow_start_ns: if o.slow_start_ns == 1 { 0 } else { or64(o.slow_start_ns, d.slow_start_ns) },
         overflow_percent: o.overflow_percent,
         load_bound_percent: o.load_bound_percent,
         zone: zone(o.zone)?,

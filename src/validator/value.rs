@@ -28,8 +28,8 @@ pub(super) enum Field {
 
 /// A length in digits, whatever it says: RFC 9110, section 8.6 sets no bound, so we do.
 const MAX_LENGTH_DIGITS: u8 = 64;
-/// 19 digits always fit in 64 bits.
-const MAX_SIGNIFICANT_DIGITS: u8 = 19;
+/// What a signed 64-bit integer holds, since somebody behind us will use one: nginx takes 2^63 for no length at all.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 /// `value_state`: nothing but white space so far.
 pub(super) const BEFORE: u8 = 0;
@@ -239,10 +239,10 @@ impl Validator<'_> {
                 if self.significant > 0 || b != b'0' {
                     self.significant += 1;
                 }
-                if self.digits > MAX_LENGTH_DIGITS || self.significant > MAX_SIGNIFICANT_DIGITS {
+                self.length_read = self.length_read.saturating_mul(10).saturating_add(u64::from(b - b'0'));
+                if self.digits > MAX_LENGTH_DIGITS || self.length_read > MAX_LENGTH {
                     return Err(Reason::CONTENT_LENGTH_TOO_LARGE);
                 }
-                self.length_read = self.length_read.saturating_mul(10).saturating_add(u64::from(b - b'0'));
                 Ok(())
             }
             _ if is_ows(b) => {
