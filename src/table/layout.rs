@@ -6,7 +6,7 @@ use crate::error::{Error, TIDEGATE_ERR_INVALID};
 /// "TIDEGATE", read as a little-endian word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
 /// Grows whenever the meaning of a word changes.
-pub(super) const LAYOUT_VERSION: u32 = 2;
+pub(super) const LAYOUT_VERSION: u32 = 3;
 
 pub(super) const MAX_UPSTREAMS: u32 = 4096;
 pub(super) const MAX_PEERS: u32 = 65536;
@@ -39,6 +39,8 @@ pub(super) mod header {
     pub(in crate::table) const BOOTTIME_SHIFT: usize = 13;
     /// The same process once more, stored second: tells an owner from a damaged word.
     pub(in crate::table) const CONTROL_SEAL: usize = 14;
+    /// Not 0 once a worker joined that the kernel does not fence swiftly: see `lane`, Reuse of slots.
+    pub(in crate::table) const SLOW_FENCE: usize = 15;
     /// Number of the newest event; on a line of its own, because every event writes it.
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.

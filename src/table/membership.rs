@@ -193,7 +193,7 @@ impl Table {
     fn free_slots(&self) -> Vec<u32> {
         let was_used = |slot: u32| self.peer_upstream(slot).is_some() && !self.is_live(slot);
         if (0..self.region.capacity.peers).any(was_used) {
-            super::lane::settle();
+            self.settle();
         }
         let free = |slot: &u32| !self.is_live(*slot) && self.is_quiet(*slot);
         (0..self.region.capacity.peers).rev().filter(free).collect()

@@ -2,8 +2,8 @@
 //!
 //! Each function here does what the rules of `request` would do, or nothing at all: `None` leaves no trace but a random
 //! number drawn, and the rules are asked from the beginning. Plain is a first attempt by a worker with one thread,
-//! without panic, on a peer that is eligible and has no limit; and the success of an ordinary attempt on a peer without
-//! a blemish. Cost: no call, no loop while the peer whose turn it is is eligible. What was seen of the peer is proven
+//! without panic, on a peer that is eligible and has no limit; and the success of such a worker's ordinary attempt on a
+//! peer without a blemish. Cost: no call, no loop while the peer whose turn it is is eligible. What was seen of the peer is proven
 //! afterwards as in `Request::choose`: the count stands in the lane first, then the state word and what is published are
 //! read again.
 
@@ -116,7 +116,8 @@ impl Request {
     #[inline(always)]
     fn plain(&self) -> Option<(Published<'_>, Plain<'_>)> {
         let worker = self.worker();
-        if !worker.is_here() {
+        // Whether its lease is out, `start` has asked: to be stopped between the two is to be stopped within one of them.
+        if !worker.is_alone() {
             return None;
         }
         let place = worker.place(self.upstream)?;
@@ -168,7 +169,7 @@ impl Request {
         now: u64,
     ) -> Option<Decision> {
         let worker = self.worker();
-        if !worker.is_here() || self.state != Stage::Open || status >= 400 {
+        if !worker.is_alone_and_in() || self.state != Stage::Open || status >= 400 {
             return None;
         }
         let index = (self.made as usize).wrapping_sub(1);
@@ -180,10 +181,10 @@ impl Request {
         }
         let cell = seat.attempts_word(attempt.slot)?;
         if attempt.flags == 0 {
-            table::end(cell, seat.writers);
+            table::end(cell, Writers::One);
         } else {
             let aggregate = seat.aggregate(attempt.slot)?;
-            table::end(cell, seat.writers);
+            table::end(cell, Writers::One);
             let in_flight = table::lower(aggregate);
             if MEASURED {
                 let stamp = worker.place(self.upstream)?.upstream.latency_stamp(now);
