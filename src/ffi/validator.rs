@@ -66,7 +66,8 @@ pub const TIDEGATE_END_TIMEOUT: u32 = 3;
 /// Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
 pub const TIDEGATE_VALIDATOR_NO_DATA: u32 = 1;
 
-/// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+/// The state of one response, in the host's memory: 512 bytes, no clean-up. May be copied. It points to nothing but the
+/// `rules` of its options.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tidegate_validator {
