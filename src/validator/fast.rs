@@ -7,7 +7,7 @@
 //! line longer than all masks is left to `head` too, so the whole stays linear.
 
 use super::bytes::trim;
-use super::scan::{self, Block, Masks, SPAN, WIDTH};
+use super::scan::{self, Block, Line, Lines, Masks, SPAN, WIDTH};
 use super::value::{Field, is_keep_alive};
 use super::{Method, Protocol, State, Validator, bits};
 
@@ -102,69 +102,60 @@ impl Validator<'_> {
         block: impl Fn(&[u8; WIDTH]) -> Block,
     ) -> usize {
         let mut masks = Masks::NONE;
-        masks.read(input, &block);
+        let mut lines = masks.read(input, &block);
         let mut taken = 0;
         if from > 0 {
-            let end = masks.control(from);
-            if !ends_line(input, end) {
-                return 0;
-            }
+            let Some(end) = lines.text(from) else { return 0 };
             taken = end + 2;
         }
         let (mut part, mut line) = (input, taken);
         loop {
-            line = self.hop::<WATCH>(part, &masks, line);
+            line = self.hop::<WATCH>(part, &lines, line);
             // Where the masks end, the line that they cut off begins the next ones.
             if part.len() <= SPAN || line == 0 {
                 return input.len() - part.len() + line;
             }
             part = part.get(line..).unwrap_or_default();
-            masks.read(part, &block);
+            lines = masks.read(part, &block);
             line = 0;
         }
     }
 
     /// From line to line; returns where the last whole one ends.
     #[inline(always)]
-    fn hop<const WATCH: bool>(&mut self, input: &[u8], masks: &Masks, mut line: usize) -> usize {
+    fn hop<const WATCH: bool>(&mut self, input: &[u8], lines: &Lines<'_>, mut at: usize) -> usize {
         let max_name = usize::from(self.max_name);
         let max_fields = self.max_fields;
         let mut fields = self.fields;
-        loop {
-            let colon = masks.not_token(line);
-            let end = masks.control(line);
-            let len = colon.wrapping_sub(line);
-            // What stands at the start of the empty line is no colon either. `len` is not 0: a line has a name.
-            if input.get(colon) != Some(&b':') || len.wrapping_sub(1) >= max_name || fields >= max_fields {
+        while let Some(line) = lines.line(at) {
+            let len = line.colon - at;
+            if len > max_name || fields >= max_fields {
                 break;
             }
-            if !ends_line(input, end) {
-                break;
-            }
-            let matters = WATCH || Field::may_matter(input.get(line).copied().unwrap_or(0), len);
-            if matters && !self.take_line::<WATCH>(input, line, colon, end) {
+            let matters = WATCH || Field::may_matter(line.initial, len);
+            if matters && !self.take_line::<WATCH>(input, at, &line) {
                 break;
             }
             fields += 1;
-            line = end + 2;
+            at = line.end + 2;
         }
         self.fields = fields;
-        line
+        at
     }
 
     /// A line whose field may matter; false leaves it to `head`, as a framing field is where a fold may follow.
     #[inline(always)]
-    fn take_line<const WATCH: bool>(&mut self, input: &[u8], line: usize, colon: usize, end: usize) -> bool {
-        let name = input.get(line..colon).unwrap_or_default();
+    fn take_line<const WATCH: bool>(&mut self, input: &[u8], at: usize, line: &Line) -> bool {
+        let name = input.get(at..line.colon).unwrap_or_default();
         let field = if WATCH { self.watched(name) } else { Field::of(name) };
         if field == Field::Other {
             return true;
         }
-        let folded = input.get(end + 2).is_none_or(|&b| b == b' ' || b == b'\t');
+        let folded = input.get(line.end + 2).is_none_or(|&b| b == b' ' || b == b'\t');
         if folded || WATCH && self.protocol == Protocol::Cgi {
             return false;
         }
-        self.take_value(field, input.get(colon + 1..end).unwrap_or_default())
+        self.take_value(field, input.get(line.colon + 1..line.end).unwrap_or_default())
     }
 
     /// The usual values of the fields that matter. False for any other: `head` reads it to the letter.
@@ -204,12 +195,6 @@ impl Validator<'_> {
         }
         true
     }
-}
-
-/// Whether the CR LF at `end` is there.
-#[inline(always)]
-fn ends_line(input: &[u8], end: usize) -> bool {
-    input.get(end) == Some(&b'\r') && input.get(end + 1) == Some(&b'\n')
 }
 
 /// A number of at most 18 digits without leading zeros.

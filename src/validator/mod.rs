@@ -50,6 +50,15 @@ impl Validator<'_> {
     /// Judges the next bytes, up to the next event.
     #[inline]
     pub fn feed(&mut self, input: &[u8]) -> Verdict {
+        match self.usual(input) {
+            Some(seen) => seen,
+            None => self.feed_any(input),
+        }
+    }
+
+    /// The same, whatever comes: [`Self::usual`] has been asked.
+    #[inline]
+    pub(crate) fn feed_any(&mut self, input: &[u8]) -> Verdict {
         // The one place that makes a verdict, so that it goes to the caller's without a copy in between.
         let (event, consumed, data_len) = self.advance(input);
         let verdict = self.verdict(event, consumed, data_len);
@@ -59,12 +68,29 @@ impl Validator<'_> {
         verdict
     }
 
+    /// What most calls of a body in small chunks, or of a head byte by byte, come to. None has taken nothing.
+    #[inline(always)]
+    pub(crate) fn usual(&mut self, input: &[u8]) -> Option<Verdict> {
+        match self.state {
+            State::ChunkDataCr | State::ChunkSize => {
+                let (taken, len) = self.plain_chunk(input)?;
+                Some(self.passing(Event::Data, taken, len))
+            }
+            State::Value | State::Name => self.plain_byte(input).then(|| self.passing(Event::NeedMore, 1, 0)),
+            _ => None,
+        }
+    }
+
     /// Judges the next bytes as `feed` does, but goes on over DATA while there is room in `ranges`: offset and length in
     /// `input`. Says how many it has written; the event is DATA if there was no more room.
     pub fn feed_ranges(&mut self, input: &[u8], ranges: &mut [[usize; 2]]) -> (Verdict, usize) {
         let (mut taken, mut count) = (0, 0);
         loop {
-            let (event, consumed, data_len) = self.advance(input.get(taken..).unwrap_or_default());
+            let rest = input.get(taken..).unwrap_or_default();
+            let (event, consumed, data_len) = match self.plain_chunk(rest) {
+                Some((taken, len)) => (Event::Data, taken, len),
+                None => self.advance(rest),
+            };
             taken += consumed;
             if event == Event::Data {
                 if let Some(range) = ranges.get_mut(count) {
@@ -157,6 +183,13 @@ impl Validator<'_> {
     fn refuse(&mut self, reason: Reason) {
         self.state = State::Rejected;
         self.reason = reason;
+    }
+
+    /// [`Self::verdict`] where nothing was refused and the response goes on.
+    #[inline(always)]
+    fn passing(&mut self, event: Event, consumed: usize, data_len: usize) -> Verdict {
+        debug_assert!(self.reason == Reason::NONE && event != Event::Complete);
+        Verdict { reason: Reason::NONE, ..self.verdict(event, consumed, data_len) }
     }
 
     /// Takes `consumed` bytes off the stream, of which the last `data_len` are data, and says what is known.

@@ -75,45 +75,83 @@ const BLOCKS: usize = 15;
 /// Bytes that these cover.
 pub(super) const SPAN: usize = BLOCKS * WIDTH;
 
-/// What is known of the first `SPAN` bytes of an input. The bit behind the last of them is set in both masks, so that
-/// every search ends.
+/// The masks of up to `SPAN` bytes, one word a block.
 pub(super) struct Masks {
     control: [u64; BLOCKS + 1],
     not_token: [u64; BLOCKS + 1],
+}
+
+/// The lines among the first `SPAN` bytes of an input.
+pub(super) struct Lines<'a> {
+    input: &'a [u8],
+    masks: &'a Masks,
+    /// Positions below may be asked for. At the last of them, and behind it in its word, all bits are set, so every
+    /// search ends there at the latest; and two bytes of the input stand there, if not more.
+    reach: usize,
+}
+
+/// A line from its start to its CR LF.
+pub(super) struct Line {
+    /// The first byte of the name.
+    pub(super) initial: u8,
+    pub(super) colon: usize,
+    /// Where the CR is.
+    pub(super) end: usize,
 }
 
 impl Masks {
     pub(super) const NONE: Masks = Masks { control: [0; BLOCKS + 1], not_token: [0; BLOCKS + 1] };
 
     #[inline(always)]
-    pub(super) fn read(&mut self, input: &[u8], block: &impl Fn(&[u8; WIDTH]) -> Block) {
+    pub(super) fn read<'a>(&'a mut self, input: &'a [u8], block: &impl Fn(&[u8; WIDTH]) -> Block) -> Lines<'a> {
         let (count, rest) = ((input.len() / WIDTH).min(BLOCKS), input.len() % WIDTH);
         let words = self.control.iter_mut().zip(&mut self.not_token);
         for ((control, not_token), bytes) in words.zip(whole(input.get(..count * WIDTH).unwrap_or_default())) {
             let known = block(bytes);
             (*control, *not_token) = (known.control, known.not_token);
         }
-        let mut behind = Block { control: u64::MAX, not_token: u64::MAX };
+        // `count` is at most BLOCKS.
         if count < BLOCKS && rest > 0 {
             let known = last(input, block);
-            let beyond = u64::MAX << rest;
-            behind = Block { control: known.control | beyond, not_token: known.not_token | beyond };
+            (self.control[count & BLOCKS], self.not_token[count & BLOCKS]) = (known.control, known.not_token);
         }
-        // `count` is at most BLOCKS.
-        self.control[count & BLOCKS] = behind.control;
-        self.not_token[count & BLOCKS] = behind.not_token;
+        let reach = input.len().saturating_sub(1).min(SPAN + 1);
+        if reach > 0 {
+            let limit = reach - 1;
+            let behind = u64::MAX << (limit % WIDTH);
+            self.control[limit / WIDTH & BLOCKS] |= behind;
+            self.not_token[limit / WIDTH & BLOCKS] |= behind;
+        }
+        Lines { input, masks: self, reach }
+    }
+}
+
+impl Lines<'_> {
+    /// The field line at `at`, if it is whole: a name of at least one byte, a colon, text, CR LF.
+    #[inline(always)]
+    pub(super) fn line(&self, at: usize) -> Option<Line> {
+        if at >= self.reach {
+            return None;
+        }
+        let (colon, end) = (next(&self.masks.not_token, at), next(&self.masks.control, at));
+        debug_assert!(at <= colon && colon + 2 <= self.input.len() && end + 2 <= self.input.len());
+        // SAFETY: all positions are below `reach`: `at` was compared, and the searches end there. At each of these, two
+        // bytes are readable.
+        let (initial, colon_byte, line_end) = unsafe {
+            let start = self.input.as_ptr();
+            (*start.add(at), *start.add(colon), start.add(end).cast::<[u8; 2]>().read())
+        };
+        (colon_byte == b':' && colon != at && line_end == *b"\r\n").then_some(Line { initial, colon, end })
     }
 
-    /// The first byte from `at` that no value may hold; `at` is at most two bytes behind the last.
+    /// Where the text from `at` ends, if it does so with CR LF.
     #[inline(always)]
-    pub(super) fn control(&self, at: usize) -> usize {
-        next(&self.control, at)
-    }
-
-    /// The first byte from `at` that no name may hold.
-    #[inline(always)]
-    pub(super) fn not_token(&self, at: usize) -> usize {
-        next(&self.not_token, at)
+    pub(super) fn text(&self, at: usize) -> Option<usize> {
+        if at >= self.reach {
+            return None;
+        }
+        let end = next(&self.masks.control, at);
+        self.input.get(end..).is_some_and(|rest| rest.starts_with(b"\r\n")).then_some(end)
     }
 }
 
@@ -319,20 +357,37 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn masks(input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) -> Vec<(usize, usize)> {
-        let mut masks = Masks::NONE;
+    type Found = Vec<(Option<(u8, usize, usize)>, Option<usize>)>;
+
+    /// What `line` and `text` find at each position.
+    fn found(input: &[u8], block: impl Fn(&[u8; WIDTH]) -> Block) -> Found {
         // What an earlier, longer input left behind is not seen.
+        let mut masks = Masks::NONE;
         masks.read(&[b'a'; 2 * SPAN], &block);
-        masks.read(input, &block);
-        (0..=input.len().min(SPAN)).map(|at| (masks.control(at), masks.not_token(at))).collect()
+        let lines = masks.read(input, &block);
+        let line = |at| lines.line(at).map(|line| (line.initial, line.colon, line.end));
+        (0..=input.len().min(SPAN) + 2).map(|at| (line(at), lines.text(at))).collect()
+    }
+
+    /// The same by the obvious means, as far as the masks reach.
+    fn expected(input: &[u8]) -> Found {
+        let limit = input.len().saturating_sub(2).min(SPAN);
+        let text = |at: usize| {
+            let end = (at..limit).find(|&i| !is_text(input[i])).unwrap_or(limit);
+            (input.len() >= 2 && at <= limit && &input[end..end + 2] == b"\r\n").then_some(end)
+        };
+        let line = |at: usize| {
+            let end = text(at)?;
+            let colon = (at..limit).find(|&i| !is_token(input[i])).unwrap_or(limit);
+            (input[colon] == b':' && colon > at).then_some((input[at], colon, end))
+        };
+        (0..=input.len().min(SPAN) + 2).map(|at| (line(at), text(at))).collect()
     }
 
     /// Each form against the obvious one; and the run of text.
     fn agrees(input: &[u8]) {
-        let end = input.len().min(SPAN);
-        let find = |at: usize, is: fn(u8) -> bool| (at..end).find(|&i| !is(input[i])).unwrap_or(end);
-        let expected: Vec<_> = (0..=end).map(|at| (find(at, is_text), find(at, is_token))).collect();
-        assert_eq!(masks(input, block_scalar), expected);
+        let expected = expected(input);
+        assert_eq!(found(input, block_scalar), expected);
         let text = input.iter().position(|&b| !is_text(b)).unwrap_or(input.len());
         assert_eq!(text_run(input), text);
         assert_eq!(text_run_by(input, block_scalar), text);
@@ -340,11 +395,11 @@ mod tests {
         {
             // SAFETY: SSE2 is part of every x86-64.
             let sse2 = |bytes: &[u8; WIDTH]| unsafe { x86::block_sse2(bytes) };
-            assert_eq!(masks(input, sse2), expected);
+            assert_eq!(found(input, sse2), expected);
             assert_eq!(text_run_by(input, sse2), text);
             if x86::is_wide() {
                 // SAFETY: the processor has AVX2.
-                assert_eq!(masks(input, |bytes| unsafe { x86::block_avx2(bytes) }), expected);
+                assert_eq!(found(input, |bytes| unsafe { x86::block_avx2(bytes) }), expected);
             }
         }
     }
@@ -360,9 +415,21 @@ mod tests {
         }
     }
 
+    /// Text, names, colons and line ends, so that there are lines; and any byte now and then.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            8 => "[a-z-]{1,30}".prop_map(String::into_bytes),
+            4 => Just(b": ".to_vec()),
+            4 => Just(b"\r\n".to_vec()),
+            1 => prop::collection::vec(any::<u8>(), 0..3),
+            1 => "[ -~]{40,200}".prop_map(String::into_bytes),
+        ];
+        prop::collection::vec(piece, 0..90).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
         #[test]
-        fn all_forms_agree(input in prop::collection::vec(prop_oneof![8 => b'a'..=b'z', 1 => any::<u8>()], 0..1400)) {
+        fn all_forms_agree(input in pieces()) {
             agrees(&input);
         }
     }
