@@ -355,6 +355,8 @@ impl Validator<'_> {
         self.section_len = 0;
         self.line_len = 0;
         self.fields = 0;
+        // A fold at its start must not depend on what the section before ended with.
+        self.field = Field::Other;
         self.state = state;
     }
 }
