@@ -24,6 +24,7 @@
 //! | `lane` | in-flight counts |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
+//! | `watch` | who makes the active checks |
 //!
 //! Costs: a pick reads one word of the upstream, one entry of its snapshot and one state word, and writes one word of
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
@@ -46,6 +47,7 @@ mod schedule;
 mod seat;
 mod snapshot;
 mod state;
+mod watch;
 
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
@@ -60,6 +62,7 @@ pub(crate) use seat::{Published, Seat, SeatedUpstream};
 pub(crate) use snapshot::Cycle;
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
+pub(crate) use watch::Tenure;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

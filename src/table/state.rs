@@ -150,6 +150,16 @@ impl State {
         self.0 & (LIVE | ADMIN.mask() | DOWN) == LIVE && self.health() != Health::Healthy
     }
 
+    /// Whether active checks keep it out.
+    pub fn is_down(self) -> bool {
+        self.0 & DOWN != 0
+    }
+
+    /// Whether it may be tried where nothing better is left: out by evidence of any kind, not by a person's word.
+    pub fn is_last_resort(self) -> bool {
+        self.0 & (LIVE | ADMIN.mask()) == LIVE && !self.is_eligible()
+    }
+
     /// Whether a panicking pick may take it: health is ignored, a person's word is not.
     pub fn is_admitted_in_panic(self) -> bool {
         self.0 & (LIVE | ADMIN.mask()) == LIVE
@@ -217,6 +227,11 @@ impl State {
             Health::HalfOpen => 2,
         };
         State(SUCCESSES.write(PASSIVE.write(self.0, code), 0)).with_trial(false)
+    }
+
+    /// Out by active checks, or not.
+    pub fn with_down(self, down: bool) -> State {
+        State(if down { self.0 | DOWN } else { self.0 & !DOWN })
     }
 
     /// With another streak.
