@@ -1515,7 +1515,7 @@ tidegate_status tidegate_checker_new(const struct tidegate_table *table,
                                      struct tidegate_checker **checker);
 
 // Checks the peers of an upstream with these options, or no more where `options` is NULL. Peers that are down then
-// stay so until tidegate_peer_set_down. The strings are copied.
+// stay so until tidegate_upstream_forget_checks. The strings are copied.
 //
 // Thread rule: set-up only. Errors: NULL, INVALID (what is wrong, also TLS where the library has none), STRUCT_SIZE,
 // NOT_FOUND, STATE (it was started or run).
@@ -2075,6 +2075,15 @@ tidegate_status tidegate_peer_set_down(const struct tidegate_table *table,
                                        uint64_t peer,
                                        uint32_t down,
                                        uint64_t now_ns);
+
+// Brings every peer of an upstream up that is down: for one that is not checked any more.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, READ_ONLY. Cost: one load a peer, and for each that is down what
+// tidegate_peer_set_down costs.
+//
+// # Safety
+// `table` is a live handle.
+tidegate_status tidegate_upstream_forget_checks(const struct tidegate_table *table, uint32_t upstream, uint64_t now_ns);
 
 // Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
 //

@@ -14,7 +14,16 @@ struct TableStatus {
     size_bytes: usize,
     workers: Vec<WorkerStatus>,
     late_outcomes: u64,
+    /// Who makes the active checks.
+    checker: Option<CheckerStatus>,
     upstreams: Vec<UpstreamStatus>,
+}
+
+#[derive(Serialize)]
+struct CheckerStatus {
+    tenure: u64,
+    pid: u32,
+    silent_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -105,6 +114,9 @@ impl TableStatus {
             size_bytes: table.size(),
             workers: table.workers().map(|(lane, pid)| WorkerStatus { lane, pid }).collect(),
             late_outcomes: table.late_outcomes(),
+            checker: table
+                .watcher(now)
+                .map(|(tenure, pid, silent_ms)| CheckerStatus { tenure, pid, silent_ms }),
             upstreams: table.upstream_ids().map(|id| UpstreamStatus::read(table, id, now)).collect(),
         }
     }

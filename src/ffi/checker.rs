@@ -218,7 +218,7 @@ pub unsafe extern "C" fn tidegate_checker_new(
 }
 
 /// Checks the peers of an upstream with these options, or no more where `options` is NULL. Peers that are down then
-/// stay so until tidegate_peer_set_down. The strings are copied.
+/// stay so until tidegate_upstream_forget_checks. The strings are copied.
 ///
 /// Thread rule: set-up only. Errors: NULL, INVALID (what is wrong, also TLS where the library has none), STRUCT_SIZE,
 /// NOT_FOUND, STATE (it was started or run).

@@ -551,6 +551,27 @@ pub unsafe extern "C" fn tidegate_peer_set_down(
     })
 }
 
+/// Brings every peer of an upstream up that is down: for one that is not checked any more.
+///
+/// Thread rule: any-thread. Errors: NULL, INVALID, READ_ONLY. Cost: one load a peer, and for each that is down what
+/// tidegate_peer_set_down costs.
+///
+/// # Safety
+/// `table` is a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_forget_checks(
+    table: *const tidegate_table,
+    upstream: u32,
+    now_ns: u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let id = UpstreamId::new(upstream).ok_or_else(|| Error::invalid("upstream: no such id"))?;
+        crate::health::forget(table, id, now_ns)
+    })
+}
+
 /// # Safety
 /// `options` is NULL or valid.
 unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Error> {

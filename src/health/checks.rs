@@ -11,7 +11,7 @@ use super::floor;
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::Ordering;
-use crate::table::{EventKind, Health, PeerHandle, Table, Tick};
+use crate::table::{EventKind, Health, PeerHandle, State, Table, Tick, UpstreamId};
 
 /// Takes a peer out, or back in. Whether that changed anything.
 pub(crate) fn set_down(
@@ -44,6 +44,23 @@ pub(crate) fn set_down(
             return Ok(true);
         }
     }
+}
+
+/// Takes all peers of an upstream back in: nobody checks it any more.
+pub(crate) fn forget(table: &Table, upstream: UpstreamId, now: u64) -> Result<(), Error> {
+    table.writable()?;
+    let down = |slot: u32| {
+        let state = State::from_bits(table.state_word(slot)?.load(Ordering::Acquire));
+        (state.is_live() && state.is_down()).then(|| PeerHandle::new(slot, state.generation()))
+    };
+    let Some(snapshot) = table.snapshot(upstream) else { return Ok(()) };
+    for peer in snapshot.members().filter_map(|entry| down(entry.slot())) {
+        // One that has been removed meanwhile, or belongs to another upstream by now, is not in question.
+        if table.peer_upstream(peer.slot()) == Some(upstream) {
+            let _ = set_down(table, peer, false, Cause::NONE, 0, now);
+        }
+    }
+    Ok(())
 }
 
 /// Takes a peer back in that served a request although checks had found it dead.

@@ -26,7 +26,7 @@ mod checks;
 mod floor;
 mod view;
 
-pub(crate) use checks::set_down;
+pub(crate) use checks::{forget, set_down};
 pub(crate) use floor::update_panic;
 pub use view::PeerView;
 

@@ -74,6 +74,14 @@ impl Table {
         self.watch().load(Ordering::Relaxed) == tenure.0
     }
 
+    /// Who checks, for status output: which tenure, its process, and the time since its last beat; `None`: nobody.
+    pub(crate) fn watcher(&self, now: u64) -> Option<(u64, u32, u64)> {
+        let word = self.watch().load(Ordering::Relaxed);
+        let holder = ProcessIdentity::from_bits(self.region.header[header::WATCHER].load(Ordering::Relaxed));
+        let silent_ms = self.beat_at(now).saturating_sub(word & TIME);
+        (word & TIME != 0).then(|| (Tenure(word).token(), holder.pid(), silent_ms))
+    }
+
     /// Leaves it to whoever looks next.
     pub(crate) fn leave_watch(&self, tenure: Tenure) {
         let _ = self.watch().compare_exchange(tenure.0, tenure.0 & !TIME, Ordering::Release, Ordering::Relaxed);
