@@ -114,9 +114,7 @@ impl TableStatus {
             size_bytes: table.size(),
             workers: table.workers().map(|(lane, pid)| WorkerStatus { lane, pid }).collect(),
             late_outcomes: table.late_outcomes(),
-            checker: table
-                .watcher(now)
-                .map(|(tenure, pid, silent_ms)| CheckerStatus { tenure, pid, silent_ms }),
+            checker: table.watcher(now).map(|(tenure, pid, silent_ms)| CheckerStatus { tenure, pid, silent_ms }),
             upstreams: table.upstream_ids().map(|id| UpstreamStatus::read(table, id, now)).collect(),
         }
     }

@@ -376,9 +376,7 @@ impl Engine {
         let Some(slot) = self.release(index) else { return };
         let (entry_index, void) = (slot.entry, slot.void);
         let Some(entry) = self.roster.of(entry_index, slot.peer) else { return };
-        if verdict == (Verdict::Passed { reusable: true })
-            && self.watches[entry.watch].spec.keep_alive
-        {
+        if verdict == (Verdict::Passed { reusable: true }) && self.watches[entry.watch].spec.keep_alive {
             let idle = slot.probe.into_idle();
             let fd = idle.socket.as_raw_fd();
             let token = Token(entry_index | IDLE);

@@ -139,7 +139,8 @@ mod tests {
         let mut whole = Judge::new(&spec);
         let at_once = whole.feed(&spec, response).or_else(|| end.map(|end| whole.end(end)));
         let mut bytewise = Judge::new(&spec);
-        let fed = response.iter().find_map(|&b| bytewise.feed(&spec, &[b])).or_else(|| end.map(|end| bytewise.end(end)));
+        let fed =
+            response.iter().find_map(|&b| bytewise.feed(&spec, &[b])).or_else(|| end.map(|end| bytewise.end(end)));
         assert_eq!(at_once, fed, "cuts change nothing");
         at_once
     }

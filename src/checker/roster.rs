@@ -189,7 +189,8 @@ impl Roster {
             let worse = ejected || state.streak() > entry.seen.streak();
             entry.seen = state;
             // Not twice within a fast interval, whatever traffic says.
-            let soon = now.max(entry.checked.saturating_add(spec.fast_ns)) + random.below(spec.fast_ns as usize / 4) as u64;
+            let soon =
+                now.max(entry.checked.saturating_add(spec.fast_ns)) + random.below(spec.fast_ns as usize / 4) as u64;
             if worse && !entry.open && !spec.ignore_traffic && soon < entry.due {
                 hurried.push((index, soon));
             }

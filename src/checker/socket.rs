@@ -140,7 +140,9 @@ mod tests {
         for local in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL, Errno::AGAIN] {
             assert_eq!(fault(local), Fault::Local, "{local}");
         }
-        for peers in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::INVAL, Errno::NOENT, Errno::PROTO] {
+        for peers in
+            [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::INVAL, Errno::NOENT, Errno::PROTO]
+        {
             assert!(matches!(fault(peers), Fault::Peer(_)), "{peers}");
         }
     }

@@ -225,7 +225,10 @@ fn request(o: &CheckOptions<'_>, method: Method, host: &[u8]) -> Result<Box<[u8]
             .iter()
             .any(|own| name.eq_ignore_ascii_case(own));
         let is_text = |&b: &u8| b == b'\t' || b >= b' ' && b != 0x7f;
-        colon > 0 && !is_own && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)) && line.iter().all(is_text)
+        colon > 0
+            && !is_own
+            && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
+            && line.iter().all(is_text)
     };
     if o.headers.len() > 4096 || !ended || !lines.all(well_formed) {
         return Err(Error::invalid(
@@ -234,7 +237,9 @@ fn request(o: &CheckOptions<'_>, method: Method, host: &[u8]) -> Result<Box<[u8]
     }
     let connection: &[u8] = if o.keep_alive { b"" } else { b"Connection: close\r\n" };
     let agent = b"User-Agent: tidegate-check\r\n";
-    Ok([token, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n", agent, connection, o.headers, b"\r\n"].concat().into())
+    Ok([token, b" ", path, b" HTTP/1.1\r\nHost: ", host, b"\r\n", agent, connection, o.headers, b"\r\n"]
+        .concat()
+        .into())
 }
 
 /// "200-299,401"
@@ -300,7 +305,8 @@ mod tests {
     fn the_request_is_whole() {
         let spec = Spec::new(&CheckOptions { path: b"/health", headers: b"A: b\r\n", ..HTTP }, b"app").unwrap();
         let text = std::str::from_utf8(&spec.request).unwrap();
-        let expected = "GET /health HTTP/1.1\r\nHost: app\r\nUser-Agent: tidegate-check\r\nConnection: close\r\nA: b\r\n\r\n";
+        let expected =
+            "GET /health HTTP/1.1\r\nHost: app\r\nUser-Agent: tidegate-check\r\nConnection: close\r\nA: b\r\n\r\n";
         assert_eq!(text, expected);
         assert!(spec.expects(204) && !spec.expects(302));
     }

@@ -1,9 +1,7 @@
 //! `tidegate_checker_*`: active checks.
 
 use super::table::{table_arc, tidegate_table};
-use super::{
-    Error, Struct, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status, write_struct,
-};
+use super::{Error, Struct, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status, write_struct};
 use crate::checker::{CheckOptions, Checker, Kind};
 use crate::table::UpstreamId;
 use std::ffi::{c_char, c_int, c_void};
@@ -271,7 +269,10 @@ pub unsafe extern "C" fn tidegate_checker_fd(checker: *mut tidegate_checker) -> 
 /// # Safety
 /// `checker` is a live handle; `next_ns` is writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_checker_next_ns(checker: *mut tidegate_checker, next_ns: *mut u64) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_checker_next_ns(
+    checker: *mut tidegate_checker,
+    next_ns: *mut u64,
+) -> tidegate_status {
     guard(|| {
         // SAFETY: the caller vouches for the handle.
         let next = unsafe { checker_mut(checker) }?.next_ns()?;
@@ -391,10 +392,8 @@ unsafe fn checker_mut<'a>(checker: *mut tidegate_checker) -> Result<&'a mut Chec
 /// # Safety
 /// The strings of `o` are what their lengths say, and stay for `'a`.
 unsafe fn check<'a>(o: &tidegate_check_options) -> Result<CheckOptions<'a>, Error> {
-    const FLAGS: u32 = TIDEGATE_CHECK_TLS
-        | TIDEGATE_CHECK_KEEP_ALIVE
-        | TIDEGATE_CHECK_PROXY_V2
-        | TIDEGATE_CHECK_IGNORE_TRAFFIC;
+    const FLAGS: u32 =
+        TIDEGATE_CHECK_TLS | TIDEGATE_CHECK_KEEP_ALIVE | TIDEGATE_CHECK_PROXY_V2 | TIDEGATE_CHECK_IGNORE_TRAFFIC;
     if o.flags & !FLAGS != 0 {
         return Err(Error::invalid(format!("flags is {:#x}: not TIDEGATE_CHECK_* bits", o.flags)));
     }

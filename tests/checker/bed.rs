@@ -36,7 +36,13 @@ pub fn specs(addresses: &[Address]) -> Vec<PeerSpec> {
 }
 
 pub fn http() -> CheckOptions<'static> {
-    CheckOptions { kind: Kind::Http, path: b"/health", interval_ns: SECOND, timeout_ns: 3 * SECOND, ..CheckOptions::default() }
+    CheckOptions {
+        kind: Kind::Http,
+        path: b"/health",
+        interval_ns: SECOND,
+        timeout_ns: 3 * SECOND,
+        ..CheckOptions::default()
+    }
 }
 
 impl Bed {

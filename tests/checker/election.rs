@@ -101,7 +101,10 @@ pub fn a_thread_blocks_every_signal_and_ends() {
     let threads = || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let of = |name: &str, path: std::path::PathBuf| std::fs::read_to_string(path.join(name)).unwrap_or_default();
-        tasks.filter(|t| of("comm", t.path()).trim() == "tidegate-check").map(|t| of("status", t.path())).collect::<Vec<_>>()
+        tasks
+            .filter(|t| of("comm", t.path()).trim() == "tidegate-check")
+            .map(|t| of("status", t.path()))
+            .collect::<Vec<_>>()
     };
     let before = threads().len();
     checker.start().unwrap();

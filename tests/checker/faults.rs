@@ -21,38 +21,55 @@ pub fn every_fault_takes_a_peer_down() {
         ("reset at accept", Answer::Reset, &[Cause::CONNECTION_TERMINATED]),
         ("reset after the request", Answer::ThenReset(vec![]), &[Cause::CONNECTION_TERMINATED]),
         ("closed without a byte", Answer::Bytes(vec![]), &[Cause::CONNECTION_TERMINATED]),
-        ("reset in the head", Answer::ThenReset(bytes("HTTP/1.1 200 OK\r\nConte")), &[
-            Cause::HTTP_RESPONSE_INCOMPLETE,
-            Cause::CONNECTION_TERMINATED,
-        ]),
-        ("reset in the body", Answer::ThenReset(bytes(head)), &[
-            Cause::HTTP_RESPONSE_INCOMPLETE,
-            Cause::CONNECTION_TERMINATED,
-        ]),
+        (
+            "reset in the head",
+            Answer::ThenReset(bytes("HTTP/1.1 200 OK\r\nConte")),
+            &[Cause::HTTP_RESPONSE_INCOMPLETE, Cause::CONNECTION_TERMINATED],
+        ),
+        (
+            "reset in the body",
+            Answer::ThenReset(bytes(head)),
+            &[Cause::HTTP_RESPONSE_INCOMPLETE, Cause::CONNECTION_TERMINATED],
+        ),
         ("closed in the body", Answer::Bytes(bytes(&format!("{head}abc"))), &[Cause::HTTP_RESPONSE_INCOMPLETE]),
         ("no answer", Answer::Hang(vec![]), &[Cause::HTTP_RESPONSE_TIMEOUT, Cause::CONNECTION_READ_TIMEOUT]),
         ("a stall after the head", Answer::Hang(bytes(head)), &[Cause::HTTP_RESPONSE_TIMEOUT]),
-        ("a byte at a time", Answer::Trickle(vec![b'H'; 100_000]), &[Cause::HTTP_RESPONSE_TIMEOUT, Cause::HTTP_PROTOCOL_ERROR]),
+        (
+            "a byte at a time",
+            Answer::Trickle(vec![b'H'; 100_000]),
+            &[Cause::HTTP_RESPONSE_TIMEOUT, Cause::HTTP_PROTOCOL_ERROR],
+        ),
         ("no HTTP", Answer::Bytes(bytes("SSH-2.0-OpenSSH_9.2\r\n")), &[Cause::HTTP_PROTOCOL_ERROR]),
-        ("a broken chunk", Answer::Bytes(bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")), &[
-            Cause::HTTP_RESPONSE_TRANSFER_CODING,
-        ]),
-        ("interim responses without end", Answer::Bytes("HTTP/1.1 100 Continue\r\n\r\n".repeat(1000).into()), &[
-            Cause::HTTP_RESPONSE_HEADER_SECTION_SIZE,
-        ]),
-        ("a redirect", Answer::Bytes(bytes("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n")), &[
-            Cause::UPSTREAM_STATUS,
-        ]),
-        ("503", Answer::Bytes(bytes("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")), &[
-            Cause::UPSTREAM_STATUS,
-        ]),
-        ("500 in a millisecond", Answer::Bytes(bytes("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")), &[
-            Cause::UPSTREAM_STATUS,
-        ]),
+        (
+            "a broken chunk",
+            Answer::Bytes(bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")),
+            &[Cause::HTTP_RESPONSE_TRANSFER_CODING],
+        ),
+        (
+            "interim responses without end",
+            Answer::Bytes("HTTP/1.1 100 Continue\r\n\r\n".repeat(1000).into()),
+            &[Cause::HTTP_RESPONSE_HEADER_SECTION_SIZE],
+        ),
+        (
+            "a redirect",
+            Answer::Bytes(bytes("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n")),
+            &[Cause::UPSTREAM_STATUS],
+        ),
+        (
+            "503",
+            Answer::Bytes(bytes("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")),
+            &[Cause::UPSTREAM_STATUS],
+        ),
+        (
+            "500 in a millisecond",
+            Answer::Bytes(bytes("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")),
+            &[Cause::UPSTREAM_STATUS],
+        ),
     ];
     let server = Server::start(ok());
     let mut bed = Bed::of(&[address(server.addr)]);
-    let mut checker = bed.checker(&CheckOptions { fall: 2, rise: 1, timeout_ns: SECOND, fast_interval_ns: 100 * MS, ..http() });
+    let mut checker =
+        bed.checker(&CheckOptions { fall: 2, rise: 1, timeout_ns: SECOND, fast_interval_ns: 100 * MS, ..http() });
     for (what, answer, causes) in faults {
         let passed = checker.counts().passed;
         bed.until(&mut checker, what, |_, c| c.counts().passed > passed);
@@ -182,7 +199,8 @@ pub fn two_thousand_peers_at_once() {
     let port = server.addr.port();
     let peer = |i: u32| address((Ipv4Addr::from(0x7f01_0000 + i), port).into());
     let mut bed = Bed::of(&(0..2000).map(peer).collect::<Vec<_>>());
-    let mut checker = bed.checker(&CheckOptions { kind: Kind::Tcp, path: b"", fall: 1, timeout_ns: 20 * SECOND, ..http() });
+    let mut checker =
+        bed.checker(&CheckOptions { kind: Kind::Tcp, path: b"", fall: 1, timeout_ns: 20 * SECOND, ..http() });
     let mut most = 0;
     bed.until(&mut checker, "all checked", |_, c| {
         most = most.max(c.counts().open);
@@ -203,12 +221,8 @@ pub fn unix_sockets_and_their_stale_paths() {
     drop(UnixListener::bind(&stale).unwrap());
     let text = |path: &std::path::Path| [path.as_os_str().as_encoded_bytes(), b"\0"].concat();
     let missing = scratch.path().join("missing.sock");
-    let addresses = [
-        unix(&text(&path)),
-        unix(&[b"\0", name.as_bytes()].concat()),
-        unix(&text(&stale)),
-        unix(&text(&missing)),
-    ];
+    let addresses =
+        [unix(&text(&path)), unix(&[b"\0", name.as_bytes()].concat()), unix(&text(&stale)), unix(&text(&missing))];
     let mut bed = Bed::of(&addresses);
     let mut checker = bed.checker(&CheckOptions { kind: Kind::Tcp, path: b"", ..http() });
     bed.until(&mut checker, "judged", |bed, c| bed.down() == 2 && c.counts().passed >= 2);

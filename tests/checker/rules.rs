@@ -31,7 +31,8 @@ pub fn what_is_sent() {
     assert_eq!(heard.len(), 1, "one connection for all");
     let (from, bytes) = &heard[0];
     assert_eq!(from.ip().to_string(), "127.0.0.9");
-    let request = b"GET /ready?full HTTP/1.1\r\nHost: app.example\r\nUser-Agent: tidegate-check\r\nX-Check: yes\r\n\r\n";
+    let request =
+        b"GET /ready?full HTTP/1.1\r\nHost: app.example\r\nUser-Agent: tidegate-check\r\nX-Check: yes\r\n\r\n";
     let preface = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     assert!(bytes.starts_with(&[&preface[..], request, request].concat()), "{:?}", bytes.escape_ascii().to_string());
 }
@@ -74,10 +75,10 @@ pub fn all_down_still_serves() {
 }
 
 pub fn all_down_panics_as_configured() {
-    let mut bed = Bed::with(&[1, 2].map(|port| address(([127, 0, 0, 1], port).into())), Policy {
-        panic_percent: 50,
-        ..Policy::default()
-    });
+    let mut bed = Bed::with(
+        &[1, 2].map(|port| address(([127, 0, 0, 1], port).into())),
+        Policy { panic_percent: 50, ..Policy::default() },
+    );
     let worker = Worker::join(bed.table.clone(), false, 1, bed.now).unwrap();
     let mut checker = bed.checker(&CheckOptions { kind: tidegate::checker::Kind::Tcp, path: b"", ..http() });
     bed.until(&mut checker, "all down", |bed, _| bed.down() == 2);

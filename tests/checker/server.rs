@@ -79,7 +79,8 @@ impl Server {
     /// Stops to listen; the port refuses from then on.
     pub fn stop(&mut self) {
         self.end.store(true, Ordering::Release);
-        let to = if self.addr.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, self.addr.port()).into() } else { self.addr };
+        let to =
+            if self.addr.ip().is_unspecified() { (Ipv4Addr::LOCALHOST, self.addr.port()).into() } else { self.addr };
         let _ = TcpStream::connect(to);
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
