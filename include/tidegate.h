@@ -142,6 +142,26 @@
 // A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
 #define TIDEGATE_CAUSE_RESPONSE_UNEXPECTED 38
 
+// A check is a connection that comes about: the default.
+#define TIDEGATE_CHECK_TCP 1
+
+// A check is a request and a response by HTTP/1.1.
+#define TIDEGATE_CHECK_HTTP 2
+
+// Over TLS (a TCP check is then a handshake). Any certificate is accepted. Only if the library was built with the
+// feature "tls".
+#define TIDEGATE_CHECK_TLS 1
+
+// Keep the connection for the next check. HTTP only.
+#define TIDEGATE_CHECK_KEEP_ALIVE 2
+
+// Begin with a PROXY protocol header, version 2, LOCAL.
+#define TIDEGATE_CHECK_PROXY_V2 4
+
+// Check on time whatever traffic says. By default good traffic puts a check off, by two intervals at the most, and a
+// failure brings it forward.
+#define TIDEGATE_CHECK_IGNORE_TRAFFIC 8
+
 // GET; also what 0 means.
 #define TIDEGATE_METHOD_GET 1
 
@@ -358,6 +378,12 @@
 
 // This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 #define TIDEGATE_EVENT_TABLE_REPLACED 8
+
+// Active checks found a peer dead: `cause` says how, `value` is the status that it answered, 0 if none.
+#define TIDEGATE_EVENT_PEER_DOWN 20
+
+// A peer that was down takes traffic again: its checks pass, or a last resort succeeded.
+#define TIDEGATE_EVENT_PEER_UP 21
 
 // The old table was of another layout version, or had other features.
 #define TIDEGATE_REPLACED_LAYOUT 1
@@ -836,6 +862,10 @@
 
 
 
+// Active checks of a table's peers. Every process that serves may have one; one of them checks for all, and another
+// takes over within two intervals when that one dies.
+typedef struct tidegate_checker tidegate_checker;
+
 // A compiled set of rules on live responses, read by any number of validators at once.
 typedef struct tidegate_rules tidegate_rules;
 
@@ -851,6 +881,103 @@ typedef struct tidegate_worker tidegate_worker;
 
 // What every fallible function returns: 0, or one of the negative `TIDEGATE_ERR_*`.
 typedef int32_t tidegate_status;
+
+// How the peers of an upstream are checked; 0 and the empty string are the defaults.
+typedef struct tidegate_check_options {
+  // sizeof(tidegate_check_options)
+  size_t struct_size;
+  // TIDEGATE_CHECK_TCP or _HTTP; default TCP.
+  uint32_t check_type;
+  // TIDEGATE_CHECK_TLS and following bits.
+  uint32_t flags;
+  // Nanoseconds from one check of a peer to the next, varied by a sixteenth; 10 ms to 1 h, default 2 s.
+  uint64_t interval_ns;
+  // The same while a change is near: after a failure of a peer that is up, a success of one that is down; 10 ms to
+  // `interval_ns`, default a quarter of it and at least 100 ms.
+  uint64_t fast_interval_ns;
+  // For the whole check, 1 ms to 1 h; default 1 s.
+  uint64_t timeout_ns;
+  // Successes in a row after which a peer that is down is up, 1 to 100; default 2.
+  uint32_t rise;
+  // Failures in a row after which a peer is down, 1 to 100; default 3.
+  uint32_t fall;
+  // The port to connect to, default the peer's own.
+  uint32_t port;
+  // Reserved, 0.
+  uint32_t reserved;
+  // A struct sockaddr to connect from, without a port; default the system's choice.
+  const void *source;
+  // Its length in bytes.
+  size_t source_len;
+  // GET, HEAD or OPTIONS; default GET.
+  const char *method;
+  // Its length in bytes.
+  size_t method_len;
+  // The request target, at most 2048 bytes; default "/".
+  const char *path;
+  // Its length in bytes.
+  size_t path_len;
+  // The Host field, at most 255 bytes; default the upstream's name.
+  const char *host;
+  // Its length in bytes.
+  size_t host_len;
+  // More field lines, each with its CR LF, at most 4096 bytes.
+  const char *headers;
+  // Its length in bytes.
+  size_t headers_len;
+  // Statuses that pass: "200-299,401"; default "200-299". Redirects are not followed.
+  const char *statuses;
+  // Its length in bytes.
+  size_t statuses_len;
+  // A field that must be there ("X-Ready"), or whose value must contain a text ("Content-Type: json"); at most 256 bytes.
+  const char *field;
+  // Its length in bytes.
+  size_t field_len;
+  // Bytes that the first 64 KiB of the body must contain, at most 256.
+  const char *body;
+  // Its length in bytes.
+  size_t body_len;
+  // The name in the TLS handshake; default the host.
+  const char *server_name;
+  // Its length in bytes.
+  size_t server_name_len;
+} tidegate_check_options;
+
+// How a checker works; 0 is the default everywhere.
+typedef struct tidegate_checker_options {
+  // sizeof(tidegate_checker_options)
+  size_t struct_size;
+  // Checks under way at once, at most 16384; default 256. Each takes a descriptor.
+  uint32_t max_open;
+  // Reserved, 0.
+  uint32_t reserved;
+  // Seed of its jitter; default from the process.
+  uint64_t seed;
+} tidegate_checker_options;
+
+// What a checker did since it was made.
+typedef struct tidegate_checker_info {
+  // sizeof(tidegate_checker_info)
+  size_t struct_size;
+  // 0: another checks, or nobody. Otherwise the number of its tenure, counted over all checkers of the table.
+  uint64_t tenure;
+  // Checks begun; one that began anew on another connection counts twice.
+  uint64_t begun;
+  // Those that passed.
+  uint64_t passed;
+  // Those that failed by the peer's fault.
+  uint64_t failed;
+  // Those that failed while this process was late: they say nothing.
+  uint64_t voided;
+  // Those that this machine could not make (descriptors, ports, memory): they say nothing.
+  uint64_t local;
+  // Those that good traffic put off.
+  uint64_t put_off;
+  // Those that failures in traffic brought forward.
+  uint64_t hurried;
+  // Those under way.
+  uint64_t open;
+} tidegate_checker_info;
 
 // One request; 0 is the default everywhere.
 typedef struct tidegate_request_options {
@@ -1241,6 +1368,10 @@ typedef struct tidegate_peer_info {
   uint64_t ejected_for_ns;
   // PEAK_EWMA: the estimate of its latency; 0: never measured.
   uint64_t latency_ns;
+  // 1: active checks keep it out, whatever `health` says.
+  uint32_t down;
+  // Reserved, 0.
+  uint32_t reserved_down;
 } tidegate_peer_info;
 
 // What the validator needs to know of the request, and limits; 0 is the default everywhere.
@@ -1334,7 +1465,8 @@ typedef struct tidegate_field {
   size_t value_len;
 } tidegate_field;
 
-// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+// The state of one response, in the host's memory: 512 bytes, no clean-up. May be copied. It points to nothing but the
+// `rules` of its options.
 typedef struct tidegate_validator {
   // Private.
   uint64_t opaque[64];
@@ -1433,6 +1565,117 @@ const char *tidegate_strerror(int status);
 // # Safety
 // `buf` points to `cap` writable bytes.
 tidegate_status tidegate_last_error(char *buf, size_t cap, size_t *needed);
+
+// Sets `*options` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_check_options_init(struct tidegate_check_options *options, size_t size);
+
+// Sets `*options` to its defaults: zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `options` points to `size` writable bytes.
+tidegate_status tidegate_checker_options_init(struct tidegate_checker_options *options, size_t size);
+
+// Sets `*info` to zeros and `size`.
+//
+// Thread rule: any-thread.
+//
+// # Safety
+// `info` points to `size` writable bytes.
+tidegate_status tidegate_checker_info_init(struct tidegate_checker_info *info, size_t size);
+
+// Makes a checker. It opens nothing and starts nothing, so this may stand before fork(), and each process use its copy:
+// all that follows belongs to the process that calls it. `options` may be NULL: the defaults.
+//
+// The order: tidegate_checker_set_check for each upstream; then either tidegate_checker_start, or tidegate_checker_run
+// whenever tidegate_checker_fd is readable and at tidegate_checker_next_ns. Peers come from the table, as they are
+// declared. A peer that fails `fall` checks is *down*: not eligible, whatever traffic says, until `rise` checks pass.
+//
+// Thread rule: any-thread; the handle is then set-up only. Errors: NULL, INVALID, STRUCT_SIZE, READ_ONLY.
+//
+// # Safety
+// `table` is a live handle; `options` is NULL or valid; `checker` is writable.
+tidegate_status tidegate_checker_new(const struct tidegate_table *table,
+                                     const struct tidegate_checker_options *options,
+                                     struct tidegate_checker **checker);
+
+// Checks the peers of an upstream with these options, or no more where `options` is NULL. Peers that are down then
+// stay so until tidegate_upstream_forget_checks. The strings are copied.
+//
+// Thread rule: set-up only. Errors: NULL, INVALID (what is wrong, also TLS where the library has none), STRUCT_SIZE,
+// NOT_FOUND, STATE (it was started or run).
+//
+// # Safety
+// `checker` is a live handle; `options` is NULL or valid, and so are its strings.
+tidegate_status tidegate_checker_set_check(struct tidegate_checker *checker,
+                                           uint32_t upstream,
+                                           const struct tidegate_check_options *options);
+
+// The descriptor to wait for, an epoll's: readable when there is something to do. It stays the same until
+// tidegate_checker_stop or _free, which close it. -1 where it cannot be had, tidegate_last_error says why.
+//
+// Thread rule: worker-owned by the thread that drives it.
+//
+// # Safety
+// `checker` is NULL or a live handle.
+int tidegate_checker_fd(struct tidegate_checker *checker);
+
+// When to call tidegate_checker_run next, at the latest; a call that comes much later voids what failed meanwhile.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (it has a thread), FORKED, SYSTEM.
+//
+// # Safety
+// `checker` is a live handle; `next_ns` is writable.
+tidegate_status tidegate_checker_next_ns(struct tidegate_checker *checker, uint64_t *next_ns);
+
+// Does what is to be done, and never waits: takes answers, ends what is late, begins at most 128 checks.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (it has a thread), FORKED, SYSTEM. Cost: some 10 µs a check begun;
+// ten times a second a look at every peer's state word.
+//
+// # Safety
+// `checker` is a live handle.
+tidegate_status tidegate_checker_run(struct tidegate_checker *checker, uint64_t now_ns);
+
+// Starts a thread that does it all, on CLOCK_MONOTONIC. The thread blocks every signal and raises none. Call it in the
+// process that is to check, never before fork().
+//
+// Thread rule: set-up only. Errors: NULL, STATE (it runs), SYSTEM.
+//
+// # Safety
+// `checker` is a live handle.
+tidegate_status tidegate_checker_start(struct tidegate_checker *checker);
+
+// Ends its checks and joins its thread, if it has one; another checker may take over at once. It may be started anew.
+// In a process forked from the one that started it, it only lets go. NULL is a no-op.
+//
+// Thread rule: set-up only. Cost: waits for the turn that the thread is in, some milliseconds.
+//
+// # Safety
+// `checker` is NULL or a live handle.
+void tidegate_checker_stop(struct tidegate_checker *checker);
+
+// Stops it and frees the handle. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `checker` is NULL or a live handle that is not used again.
+void tidegate_checker_free(struct tidegate_checker *checker);
+
+// What it did so far.
+//
+// Thread rule: any-thread, while nobody sets it up or frees it. Errors: NULL, STRUCT_SIZE.
+//
+// # Safety
+// `checker` is a live handle; `info` is writable and its `struct_size` set.
+tidegate_status tidegate_checker_describe(const struct tidegate_checker *checker, struct tidegate_checker_info *info);
 
 // Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
 //
@@ -1971,6 +2214,27 @@ tidegate_status tidegate_peer_set_admin(const struct tidegate_table *table,
                                         uint32_t admin,
                                         uint64_t now_ns);
 
+// Says that a peer is down (1) or up (0), for a host that makes its own checks, or that ends those of a checker: what a
+// checker found outlives it. What live traffic found stays as it is.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND, READ_ONLY. Cost: one CAS; emits one event if it changes.
+//
+// # Safety
+// `table` is a live handle.
+tidegate_status tidegate_peer_set_down(const struct tidegate_table *table,
+                                       uint64_t peer,
+                                       uint32_t down,
+                                       uint64_t now_ns);
+
+// Brings every peer of an upstream up that is down: for one that is not checked any more.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID, READ_ONLY. Cost: one load a peer, and for each that is down what
+// tidegate_peer_set_down costs.
+//
+// # Safety
+// `table` is a live handle.
+tidegate_status tidegate_upstream_forget_checks(const struct tidegate_table *table, uint32_t upstream, uint64_t now_ns);
+
 // Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
 //
 // # Safety
@@ -2214,6 +2478,9 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_PEER_INFO_INIT TIDEGATE_INIT(tidegate_peer_info)
 #define TIDEGATE_WORKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_worker_options)
 #define TIDEGATE_REQUEST_OPTIONS_INIT TIDEGATE_INIT(tidegate_request_options)
+#define TIDEGATE_CHECK_OPTIONS_INIT TIDEGATE_INIT(tidegate_check_options)
+#define TIDEGATE_CHECKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_checker_options)
+#define TIDEGATE_CHECKER_INFO_INIT TIDEGATE_INIT(tidegate_checker_info)
 #define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
 #define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
 #define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)

@@ -9,12 +9,14 @@
 //!   failover       request, pick, outcome, decision, answer
 //!   selector   health   validator   responder
 //!   table          the shared region: layout, membership, lanes, events
+//!   checker        active checks: the only code that does I/O, reads a clock or owns a thread
 //! ```
 //!
-//! Everything is sans-I/O: time and randomness come in, nothing blocks, and the path of a request neither allocates nor
+//! Everything but the checker is sans-I/O: time and randomness come in, nothing blocks, and the path of a request neither allocates nor
 //! locks. `docs/architecture.md` has the invariants.
 
 pub mod cause;
+pub mod checker;
 mod error;
 pub mod failover;
 pub mod ffi;

@@ -14,7 +14,16 @@ struct TableStatus {
     size_bytes: usize,
     workers: Vec<WorkerStatus>,
     late_outcomes: u64,
+    /// Who makes the active checks.
+    checker: Option<CheckerStatus>,
     upstreams: Vec<UpstreamStatus>,
+}
+
+#[derive(Serialize)]
+struct CheckerStatus {
+    tenure: u64,
+    pid: u32,
+    silent_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -37,6 +46,8 @@ struct PeerStatus {
     name: String,
     address: String,
     health: &'static str,
+    /// Out by active checks.
+    down: bool,
     admin: &'static str,
     weight: u32,
     backup: bool,
@@ -74,7 +85,7 @@ pub(crate) fn text(table: &Table, now: u64) -> String {
                 out,
                 "  {:<28} {:<9} {:<9} {:>6} {:>9} {:>10} {:>8} {:>6}  {}",
                 format!("{}{backup}", peer.name),
-                peer.health,
+                if peer.down { "down" } else { peer.health },
                 peer.admin,
                 peer.weight,
                 peer.in_flight,
@@ -103,6 +114,7 @@ impl TableStatus {
             size_bytes: table.size(),
             workers: table.workers().map(|(lane, pid)| WorkerStatus { lane, pid }).collect(),
             late_outcomes: table.late_outcomes(),
+            checker: table.watcher(now).map(|(tenure, pid, silent_ms)| CheckerStatus { tenure, pid, silent_ms }),
             upstreams: table.upstream_ids().map(|id| UpstreamStatus::read(table, id, now)).collect(),
         }
     }
@@ -128,6 +140,7 @@ impl PeerStatus {
             name: table.peer_display_name(peer).ok()?,
             address: table.peer_address(peer).ok()?.to_string(),
             health: view.health.name(),
+            down: view.down,
             admin: view.admin.name(),
             weight: view.weight,
             backup: view.priority != 0,

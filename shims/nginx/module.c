@@ -17,6 +17,8 @@ static ngx_command_t tg_commands[] = {
 
     { ngx_string("tidegate_hash_key"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
       ngx_http_set_complex_value_slot, NGX_HTTP_SRV_CONF_OFFSET, offsetof(tg_upstream_t, hash_key), NULL },
+    { ngx_string("tidegate_check"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      tg_directive_check, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
     { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
@@ -88,7 +90,8 @@ tg_create_upstream(ngx_conf_t *cf)
     tg_upstream_t *upstream = ngx_pcalloc(cf->pool, sizeof(tg_upstream_t));
 
     if (upstream == NULL
-        || tidegate_upstream_options_init(&upstream->options, sizeof(upstream->options)) != TIDEGATE_OK)
+        || tidegate_upstream_options_init(&upstream->options, sizeof(upstream->options)) != TIDEGATE_OK
+        || tidegate_check_options_init(&upstream->check, sizeof(upstream->check)) != TIDEGATE_OK)
     {
         return NULL;
     }

@@ -157,6 +157,14 @@ tg_declare_try(ngx_conf_t *cf, tg_main_t *main)
         }
     }
 
+    if (tg_check_try(main, table) != TIDEGATE_OK) {
+        (void) tidegate_last_error(text, sizeof(text), &len);
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"tidegate_check\" of an upstream in %V: %*s", &cf->cycle->conf_file,
+                      ngx_min(len, sizeof(text)), text);
+        tidegate_table_free(table);
+        return NGX_ERROR;
+    }
+
     tidegate_table_free(table);
 
     return NGX_OK;

@@ -172,6 +172,8 @@ tg_table_cleanup(void *data)
 {
     tg_main_t *main = data;
 
+    // Its thread uses the table; a worker has stopped it by now, a process without a master has not.
+    tg_check_stop(main);
     tidegate_table_free(main->table);
     main->table = NULL;
     tg_memory_close(main);
@@ -207,6 +209,8 @@ tg_worker_start(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    tg_check_start(main, cycle->log);
+
     main->tick.handler = tg_tick;
     main->tick.data = main;
     main->tick.log = cycle->log;
@@ -224,6 +228,14 @@ tg_tick(ngx_event_t *ev)
 
     if (main->worker != NULL) {
         (void) tidegate_worker_tick(main->worker, tg_now());
+
+        // A worker that retires leaves the checks to those of the new configuration.
+        if (ngx_exiting) {
+            tg_check_stop(main);
+        } else {
+            tg_check_forget(main);
+        }
+
         ngx_add_timer(ev, TICK_MS);
     }
 }
@@ -232,6 +244,10 @@ void
 tg_worker_stop(ngx_cycle_t *cycle)
 {
     tg_main_t *main = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_tidegate_module);
+
+    if (main != NULL) {
+        tg_check_stop(main);
+    }
 
     if (main != NULL && main->worker != NULL) {
         tidegate_worker_leave(main->worker);

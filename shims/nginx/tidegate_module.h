@@ -46,6 +46,8 @@ typedef struct {
     tidegate_table *table;
     // NULL in the master, and where joining failed: requests then go round robin.
     tidegate_worker *worker;
+    // Active checks; NULL where there are none, and in a worker that retires.
+    tidegate_checker *checker;
     // By slot; entries are made on first use.
     tg_address_t **addresses;
     ngx_event_t tick;
@@ -55,6 +57,8 @@ typedef struct {
 typedef struct {
     ngx_http_upstream_srv_conf_t *uscf;
     tidegate_upstream_options options;
+    // `tidegate_check`; its strings are the configuration's.
+    tidegate_check_options check;
     // The name that clients may see.
     ngx_str_t label;
     // What maglev hashes; NULL: nothing was said.
@@ -63,6 +67,9 @@ typedef struct {
     tidegate_peer *peers;
     ngx_uint_t npeers;
     unsigned initialised : 1;
+    // There is a `tidegate_check`, and it is not "off".
+    unsigned check_set : 1;
+    unsigned checked : 1;
     // The table knows it; otherwise its requests go round robin.
     unsigned declared : 1;
 } tg_upstream_t;
@@ -191,6 +198,13 @@ void tg_memory_close(tg_main_t *main);
 ngx_int_t tg_table_zone(ngx_conf_t *cf, tg_main_t *main);
 ngx_int_t tg_worker_start(ngx_cycle_t *cycle);
 void tg_worker_stop(ngx_cycle_t *cycle);
+
+// check.c
+char *tg_directive_check(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+tidegate_status tg_check_try(tg_main_t *main, tidegate_table *table);
+void tg_check_forget(tg_main_t *main);
+void tg_check_start(tg_main_t *main, ngx_log_t *log);
+void tg_check_stop(tg_main_t *main);
 
 // balance.c
 ngx_int_t tg_peer_init(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);

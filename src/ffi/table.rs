@@ -97,6 +97,11 @@ pub const TIDEGATE_EVENT_WORKER_BACK: u32 = 10;
 /// This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 pub const TIDEGATE_EVENT_TABLE_REPLACED: u32 = 8;
 
+/// Active checks found a peer dead: `cause` says how, `value` is the status that it answered, 0 if none.
+pub const TIDEGATE_EVENT_PEER_DOWN: u32 = 20;
+/// A peer that was down takes traffic again: its checks pass, or a last resort succeeded.
+pub const TIDEGATE_EVENT_PEER_UP: u32 = 21;
+
 /// The old table was of another layout version, or had other features.
 pub const TIDEGATE_REPLACED_LAYOUT: u64 = 1;
 /// The old table had other capacities.

@@ -195,6 +195,10 @@ pub struct tidegate_peer_info {
     pub ejected_for_ns: u64,
     /// PEAK_EWMA: the estimate of its latency; 0: never measured.
     pub latency_ns: u64,
+    /// 1: active checks keep it out, whatever `health` says.
+    pub down: u32,
+    /// Reserved, 0.
+    pub reserved_down: u32,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_peer_info {}
@@ -477,6 +481,8 @@ pub unsafe extern "C" fn tidegate_peer_describe(
             failures: view.failures,
             ejected_for_ns: view.ejected_for_ns,
             latency_ns: view.latency_ns,
+            down: u32::from(view.down),
+            reserved_down: 0,
         };
         // SAFETY: the caller vouches for `info`.
         unsafe { write_struct(info, &out) }
@@ -549,6 +555,52 @@ pub unsafe extern "C" fn tidegate_peer_set_admin(
         let table = unsafe { table_ref(table) }?;
         let admin = Admin::from_number(admin).ok_or_else(|| Error::invalid(format!("admin is {admin}: 0, 1 or 2")))?;
         crate::health::set_admin(table, PeerHandle::from_number(peer), admin, now_ns)
+    })
+}
+
+/// Says that a peer is down (1) or up (0), for a host that makes its own checks, or that ends those of a checker: what a
+/// checker found outlives it. What live traffic found stays as it is.
+///
+/// Thread rule: any-thread. Errors: NULL, INVALID, NOT_FOUND, READ_ONLY. Cost: one CAS; emits one event if it changes.
+///
+/// # Safety
+/// `table` is a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_peer_set_down(
+    table: *const tidegate_table,
+    peer: u64,
+    down: u32,
+    now_ns: u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        if down > 1 {
+            return Err(Error::invalid(format!("down is {down}: 0 or 1")));
+        }
+        let cause = crate::cause::Cause::NONE;
+        crate::health::set_down(table, PeerHandle::from_number(peer), down == 1, cause, 0, now_ns).map(|_| ())
+    })
+}
+
+/// Brings every peer of an upstream up that is down: for one that is not checked any more.
+///
+/// Thread rule: any-thread. Errors: NULL, INVALID, READ_ONLY. Cost: one load a peer, and for each that is down what
+/// tidegate_peer_set_down costs.
+///
+/// # Safety
+/// `table` is a live handle.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_upstream_forget_checks(
+    table: *const tidegate_table,
+    upstream: u32,
+    now_ns: u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for the handle.
+        let table = unsafe { table_ref(table) }?;
+        let id = UpstreamId::new(upstream).ok_or_else(|| Error::invalid("upstream: no such id"))?;
+        crate::health::forget(table, id, now_ns)
     })
 }
 

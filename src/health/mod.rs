@@ -13,7 +13,7 @@
 //! lasts base · 2^(n-1), at most the maximum, less up to a quarter of jitter; n decays by one for each such time of
 //! good service. The last usable peer is never ejected (see `floor`): it is *spared*, and keeps its streak.
 //!
-//! When no peer is eligible, those out only for failures may still be tried as a last resort, each ten times a second
+//! When no peer is eligible, those out for failures or by active checks (see `checks`) may still be tried as a last resort, each ten times a second
 //! over all workers, by any request; one success then brings the peer back at once, because nothing better is there.
 //!
 //! Cost: one load on a success that changes nothing; one CAS on a change. Nothing here reads a clock.
@@ -22,9 +22,11 @@
 //! Every transition is an AcqRel CAS, and every look at a state word an Acquire load: who sees a peer ejected or healed
 //! sees what was written before. `keep_time` and the time of the last resort are Relaxed: they order nothing else.
 
+mod checks;
 mod floor;
 mod view;
 
+pub(crate) use checks::{forget, set_down};
 pub(crate) use floor::recount;
 pub use view::PeerView;
 
@@ -66,6 +68,9 @@ impl Evidence<'_> {
     #[inline]
     pub fn success(&self) {
         let Some(state) = self.current() else { return self.table.count_late_outcome() };
+        if self.role == Role::LastResort && state.is_down() {
+            checks::lift(self.table, self.peer, self.now);
+        }
         if state.health() != Health::Healthy || state.streak() | state.ejections() != 0 {
             self.improve();
         }
@@ -265,7 +270,7 @@ pub(crate) fn keep_time(table: &Table, now: u64) {
 /// Whether this peer may be tried although it is out, because nothing else is left: its state.
 pub(crate) fn claim_last_resort(table: &Table, slot: u32, now: u64) -> Option<State> {
     let state = State::from_bits(table.state_word(slot)?.load(Ordering::Acquire));
-    if !state.is_only_ejected() {
+    if !state.is_last_resort() {
         return None;
     }
     let word = table.last_resort_word(slot)?;
@@ -278,7 +283,7 @@ pub(crate) fn claim_last_resort(table: &Table, slot: u32, now: u64) -> Option<St
 pub(crate) fn has_last_resort(table: &Table, slot: u32, now: u64) -> bool {
     let state = table.state_word(slot).map_or(0, |w| w.load(Ordering::Acquire));
     let last = table.last_resort_word(slot).map_or(0, |w| w.load(Ordering::Relaxed));
-    State::from_bits(state).is_only_ejected() && (last == 0 || now.abs_diff(last) >= LAST_RESORT_NS)
+    State::from_bits(state).is_last_resort() && (last == 0 || now.abs_diff(last) >= LAST_RESORT_NS)
 }
 
 /// Whether a trial is due on this peer.

@@ -9,6 +9,8 @@ pub struct PeerView {
     pub upstream: u32,
     /// What live traffic says.
     pub health: Health,
+    /// Whether active checks keep it out.
+    pub down: bool,
     /// What a person said.
     pub admin: Admin,
     /// As declared.
@@ -47,6 +49,7 @@ impl PeerView {
         Ok(PeerView {
             upstream: table.peer_upstream(peer.slot()).ok_or_else(gone)?.number(),
             health: state.health(),
+            down: state.is_down(),
             admin: state.admin(),
             weight: u32::from(parameters.weight),
             priority: u32::from(parameters.backup),

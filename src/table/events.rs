@@ -67,6 +67,10 @@ pub enum EventKind {
     AdminChanged { peer: PeerHandle, upstream: UpstreamId, admin: Admin },
     /// A list of peers was published.
     Membership { upstream: UpstreamId, peers: u64 },
+    /// Active checks found it dead; the status it answered, 0: none.
+    Down { peer: PeerHandle, upstream: UpstreamId, cause: Cause, status: u64 },
+    /// Active checks found it well again, or live traffic did.
+    Up { peer: PeerHandle, upstream: UpstreamId },
     /// A dead worker's lane was cleared.
     WorkerReclaimed { lane: u32, taken: u64 },
     /// A silent worker's lane was left out of the sums.
@@ -93,6 +97,10 @@ impl EventKind {
             EventKind::Membership { upstream, peers } => (6, upstream.number(), 0, Cause::NONE, 0, peers),
             EventKind::WorkerReclaimed { lane, taken } => (7, 0, 0, Cause::NONE, lane, taken),
             EventKind::TableReplaced { reason } => (8, 0, 0, Cause::NONE, 0, reason as u64),
+            EventKind::Down { peer, upstream, cause, status } => {
+                (20, upstream.number(), peer.number(), cause, 0, status)
+            }
+            EventKind::Up { peer, upstream } => (21, upstream.number(), peer.number(), Cause::NONE, 0, 0),
             EventKind::WorkerOut { lane, taken } => (9, 0, 0, Cause::NONE, lane, taken),
             EventKind::WorkerBack { lane, held } => (10, 0, 0, Cause::NONE, lane, held),
         }

@@ -45,6 +45,9 @@ pub(super) mod header {
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.
     pub(in crate::table) const EVENTS_LOST: usize = 17;
+    /// Who makes the active checks: its tenure, and its process; on a line of their own, for it beats. See `watch`.
+    pub(in crate::table) const WATCH: usize = 24;
+    pub(in crate::table) const WATCHER: usize = 25;
     pub(in crate::table) const WORDS: usize = 32;
 }
 

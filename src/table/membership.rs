@@ -96,6 +96,11 @@ impl Table {
         Ok(self.members(id).get(index as usize).copied())
     }
 
+    /// A word that changes with every list that is published.
+    pub(crate) fn membership_word(&self, id: UpstreamId) -> u64 {
+        self.upstream_word(id, word::SNAPSHOT).map_or(0, |w| w.load(Ordering::Acquire))
+    }
+
     /// The members of an upstream that are there now, all of one list; none if it never stood still. For the control plane
     /// and status output.
     pub(crate) fn members(&self, id: UpstreamId) -> Vec<PeerHandle> {

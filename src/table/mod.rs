@@ -28,6 +28,7 @@
 //! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
+//! | `watch` | who makes the active checks |
 //!
 //! Costs: a pick reads one word of the upstream, one entry of its snapshot and one state word, and writes one word of
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
@@ -54,6 +55,7 @@ mod schedule;
 mod seat;
 mod snapshot;
 mod state;
+mod watch;
 
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
@@ -70,6 +72,7 @@ pub(crate) use seat::{Published, Seat, SeatedUpstream};
 pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
+pub(crate) use watch::Tenure;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

@@ -7,7 +7,7 @@ use crate::sync::{AtomicU64, Ordering};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 /// A peer by slot and generation: never another peer's, as long as a request on it is in flight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PeerHandle(u64);
 
 impl PeerHandle {

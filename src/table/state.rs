@@ -170,6 +170,16 @@ impl State {
         self.is_only_ejected() || self.is_eligible() && self.is_slow()
     }
 
+    /// Whether active checks keep it out.
+    pub fn is_down(self) -> bool {
+        self.0 & DOWN != 0
+    }
+
+    /// Whether it may be tried where nothing better is left: out by evidence of any kind, not by a person's word.
+    pub fn is_last_resort(self) -> bool {
+        self.0 & (LIVE | ADMIN.mask()) == LIVE && !self.is_eligible()
+    }
+
     /// Whether a panicking pick may take it: health is ignored, a person's word is not.
     pub fn is_admitted_in_panic(self) -> bool {
         self.0 & (LIVE | ADMIN.mask()) == LIVE
@@ -242,6 +252,11 @@ impl State {
     /// In slow start, or not.
     pub fn with_slow_start(self, slow: bool) -> State {
         State(if slow { self.0 | SLOW } else { self.0 & !SLOW })
+    }
+
+    /// Out by active checks, or not.
+    pub fn with_down(self, down: bool) -> State {
+        State(if down { self.0 | DOWN } else { self.0 & !DOWN })
     }
 
     /// With another streak.

@@ -6,6 +6,7 @@
 mod answers;
 mod bed;
 mod bodies;
+mod checks;
 mod configuration;
 mod failover;
 mod heads;
