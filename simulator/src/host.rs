@@ -93,8 +93,13 @@ impl Host {
     /// Makes the tables, opens the upstream and joins the workers.
     pub fn new(shape: Shape, selector: u32, policy: &Policy, now: u64) -> Result<Host, Refused> {
         let count = if shape.shared { 1 } else { shape.gateways };
-        let mut host =
-            Host { tables: vec![], workers: vec![], blocks: vec![], options: zeroed!(tidegate_request_options), keys: 0 };
+        let mut host = Host {
+            tables: vec![],
+            workers: vec![],
+            blocks: vec![],
+            options: zeroed!(tidegate_request_options),
+            keys: 0,
+        };
         for _ in 0..count {
             // Room for as many again: a peer that left keeps its slot while a request is open on it.
             let mut options = zeroed!(tidegate_table_options);

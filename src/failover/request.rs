@@ -484,7 +484,7 @@ impl Request {
             self.table().count_peer_failure(self.evidence(now).peer, self.upstream, cause, false);
             return 0;
         }
-        if !is_silence(cause) {
+        if !health::is_silence(cause) {
             self.note_answer(outcome, now);
         }
         let evidence = self.evidence(now);
@@ -739,11 +739,6 @@ impl Request {
         // SAFETY: `start` took it from a reference, and its caller vouched that the worker outlives the request.
         unsafe { &*self.worker }
     }
-}
-
-/// A time-out: the peer said nothing.
-fn is_silence(cause: Cause) -> bool {
-    cause.properties().status == 504
 }
 
 #[cold]

@@ -33,6 +33,7 @@
 //! sees what was written before. `keep_time` and the time of the last resort are Relaxed: they order nothing else.
 
 mod floor;
+mod overload;
 pub(crate) mod pending;
 mod rate;
 mod view;
@@ -132,7 +133,7 @@ impl Evidence<'_> {
             if self.policy.judges_only() {
                 return self.note(state, failing, cause, detector);
             }
-            if !hard && !compared.others_carry() {
+            if !hard && (!compared.others_carry() || self.is_overload(cause)) {
                 return self.spare(state, failing, cause, detector);
             }
             let Some(reservation) = floor::reserve(self, threshold) else {
@@ -191,7 +192,8 @@ impl Evidence<'_> {
             return Some(Detector::Streak);
         }
         let peers = || self.table.snapshot(self.upstream).map_or(1, |snapshot| snapshot.member_count());
-        let outlier = policy.detects_rates() && compared.is_outlier(policy.eject_rate_percent(), peers());
+        let held = self.table.rates_held_until(self.upstream) > self.now;
+        let outlier = policy.detects_rates() && !held && compared.is_outlier(policy.eject_rate_percent(), peers());
         outlier.then_some(Detector::Rate)
     }
 
@@ -317,6 +319,11 @@ impl Evidence<'_> {
             word.compare_exchange(old.bits(), new.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     }
+}
+
+/// A time-out: the peer said nothing.
+pub(crate) fn is_silence(cause: Cause) -> bool {
+    cause.properties().status == 504
 }
 
 /// How long the n-th ejection lasts, jitter not taken off.

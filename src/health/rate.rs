@@ -14,6 +14,8 @@ use crate::table::Counts;
 
 /// Of one judgement in about a thousand; a false one needs many.
 const DOUBT: f32 = 7.0;
+/// Of so few attempts it can't be said who carries the traffic.
+const FEW: f32 = 50.0;
 /// Fewer failures prove nothing.
 const LEAST_FAILURES: f32 = 4.5;
 /// What the others' share may be at the most for a streak to be the peer's own.
@@ -47,7 +49,7 @@ impl Comparison {
 
     /// Whether the others have lately carried a part of the traffic, so that it can be left to them.
     pub fn others_carry(&self) -> bool {
-        self.others.attempts * 16.0 >= self.own.attempts
+        self.others.attempts * 16.0 >= self.own.attempts - FEW
     }
 
     /// The logarithm of the likelihood ratio.

@@ -1,7 +1,7 @@
 //! What is known of a peer, decoded for people.
 
-use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
 use crate::cause::Cause;
+use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
 use crate::table::{Admin, Detector, Health, PeerHandle, Table, Tick};
 
 /// One peer at one time.

@@ -134,6 +134,8 @@ pub(super) mod tally {
     pub(in crate::table) const SLOW_ANSWER: usize = 3;
     /// Least time for which requests hang, in nanoseconds.
     pub(in crate::table) const LEAST_PENDING: usize = 4;
+    /// Until when no share of failures ejects.
+    pub(in crate::table) const RATES_HELD: usize = 5;
     pub(in crate::table) const UPSTREAM_WORDS: usize = 8;
 }
 

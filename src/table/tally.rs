@@ -141,6 +141,17 @@ impl Table {
         self.region.upstream_tallies.get(id.index() * word::UPSTREAM_WORDS + word::SLOW_ANSWER)
     }
 
+    /// Until when no share of failures ejects, because the rest of the pool could not carry the load.
+    pub(crate) fn rates_held_until(&self, id: UpstreamId) -> u64 {
+        self.upstream_tally_word(id, word::RATES_HELD)
+    }
+
+    pub(crate) fn hold_rates(&self, id: UpstreamId, until: u64) {
+        if let Some(held) = self.region.upstream_tallies.get(id.index() * word::UPSTREAM_WORDS + word::RATES_HELD) {
+            held.store(until, Ordering::Relaxed);
+        }
+    }
+
     /// Requests that hang for less than this are none.
     pub(crate) fn pending_ns(&self, id: UpstreamId) -> u64 {
         self.upstream_tally_word(id, word::LEAST_PENDING)
@@ -162,7 +173,9 @@ impl Table {
         let start = slot as usize * word::WORDS;
         let mark = u64::from(attempts as u32) << 32 | u64::from(self.tally_ms(now));
         // It has answered to its declaration: silence counts from here on.
-        for (word, value) in self.region.tallies.get(start..start + word::WORDS).unwrap_or(&[]).iter().zip([now, 0, 0, mark]) {
+        for (word, value) in
+            self.region.tallies.get(start..start + word::WORDS).unwrap_or(&[]).iter().zip([now, 0, 0, mark])
+        {
             word.store(value, Ordering::Relaxed);
         }
     }
