@@ -356,8 +356,26 @@
 // It is back, with `value` requests in flight.
 #define TIDEGATE_EVENT_WORKER_BACK 10
 
+// A peer would have been ejected, but TIDEGATE_HEALTH_JUDGE_ONLY is set.
+#define TIDEGATE_EVENT_PEER_NOTED 11
+
 // This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 #define TIDEGATE_EVENT_TABLE_REPLACED 8
+
+// Failures in a row.
+#define TIDEGATE_DETECTOR_STREAK 1
+
+// A connection was refused, or the address can't be reached.
+#define TIDEGATE_DETECTOR_REFUSED 2
+
+// A share of failures above that of the other peers.
+#define TIDEGATE_DETECTOR_RATE 3
+
+// Requests hang while other peers answer.
+#define TIDEGATE_DETECTOR_PENDING 4
+
+// A trial failed.
+#define TIDEGATE_DETECTOR_TRIAL 5
 
 // The old table was of another layout version, or had other features.
 #define TIDEGATE_REPLACED_LAYOUT 1
@@ -443,6 +461,18 @@
 
 // For `hold_bytes`: hold no response back.
 #define TIDEGATE_HOLD_OFF 4294967295
+
+// For `health`: failures in a row and refused connections eject nobody.
+#define TIDEGATE_HEALTH_NO_STREAK 1
+
+// A share of failures above the others' ejects nobody.
+#define TIDEGATE_HEALTH_NO_RATE 2
+
+// Requests that hang eject nobody.
+#define TIDEGATE_HEALTH_NO_PENDING 4
+
+// Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
+#define TIDEGATE_HEALTH_JUDGE_ONLY 8
 
 // What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 #define TIDEGATE_VERDICT_NEED_MORE 0
@@ -1116,6 +1146,10 @@ typedef struct tidegate_event {
   // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
   // TIDEGATE_REPLACED_*.
   uint64_t value;
+  // PEER_EJECTED, PEER_SPARED, PEER_NOTED: TIDEGATE_DETECTOR_*, what found it; else 0.
+  uint32_t detector;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_event;
 
 // How an upstream is used; 0 is the default everywhere.
@@ -1134,12 +1168,13 @@ typedef struct tidegate_upstream_options {
   uint32_t eject_failures;
   // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
   uint32_t failure_statuses;
-  // First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
-  // more than `eject_max_ns`; default 1 s.
+  // First ejection in nanoseconds, half as long again with each one that follows, shortened at random by up to a
+  // quarter; not more than `eject_max_ns`; default 1 s.
   uint64_t eject_base_ns;
   // Longest ejection; default 60 s.
   uint64_t eject_max_ns;
-  // Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
+  // Trials that must succeed before a peer that was ejected once takes its share again, at most 7; default 2. After n
+  // ejections n times as many, at most 7.
   uint32_t half_open_successes;
   // Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
   // as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
@@ -1178,6 +1213,14 @@ typedef struct tidegate_upstream_options {
   uint32_t zone;
   // Reserved, 0.
   uint32_t reserved_2;
+  // TIDEGATE_HEALTH_NO_* and TIDEGATE_HEALTH_JUDGE_ONLY; default: every detector, and what they find is ejected.
+  uint32_t health;
+  // A peer whose share of failures is at least this many percent above that of the others, and twice it, beyond
+  // doubt, is ejected; at most 100; default 3.
+  uint32_t eject_rate_percent;
+  // A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
+  // for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
+  uint64_t eject_pending_ns;
 } tidegate_upstream_options;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.

@@ -63,6 +63,8 @@ typedef struct {
     tidegate_peer *peers;
     ngx_uint_t npeers;
     unsigned initialised : 1;
+    // `tidegate_health` was given.
+    unsigned health_set : 1;
     // The table knows it; otherwise its requests go round robin.
     unsigned declared : 1;
 } tg_upstream_t;
@@ -169,6 +171,7 @@ extern ngx_module_t ngx_http_tidegate_module;
 
 // directives.c
 char *tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

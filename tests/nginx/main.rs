@@ -9,6 +9,7 @@ mod bodies;
 mod configuration;
 mod failover;
 mod heads;
+mod health;
 mod keepalive;
 mod processes;
 mod subrequests;
