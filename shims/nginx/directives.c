@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, PANIC, MISMATCH, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, LABEL } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -46,6 +46,14 @@ static const tg_key_t tg_upstream_keys[] = {
     { NULL, COUNT, 0, 0, 0, NULL },
 };
 
+static const tg_key_t tg_health_keys[] = {
+    { "rate", PERCENT, OPTION(eject_rate_percent), 1, 100, "a share from 1% to 100%" },
+    { "pending", TIME, OPTION(eject_pending_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
+    { "without", DETECTORS, OPTION(health), 0, 0, "a list of streak, rate and pending (\"rate,pending\")" },
+    { "eject", JUDGE, OPTION(health), 0, 0, "\"on\" or \"off\"" },
+    { NULL, COUNT, 0, 0, 0, NULL },
+};
+
 static const tg_key_t tg_table_keys[] = {
     { "peers", COUNT, CAPACITY(max_peers), 1, 65536, "a number from 1 to 65536" },
     { "upstreams", COUNT, CAPACITY(max_upstreams), 1, 4096, "a number from 1 to 4096" },
@@ -69,6 +77,11 @@ static const tg_word_t tg_statuses[] = {
     { "500", TIDEGATE_STATUS_500 }, { "502", TIDEGATE_STATUS_502 }, { "503", TIDEGATE_STATUS_503 },
     { "504", TIDEGATE_STATUS_504 }, { "429", TIDEGATE_STATUS_429 }, { "403", TIDEGATE_STATUS_403 },
     { "404", TIDEGATE_STATUS_404 }, { NULL, 0 },
+};
+
+static const tg_word_t tg_detectors[] = {
+    { "streak", TIDEGATE_HEALTH_NO_STREAK }, { "rate", TIDEGATE_HEALTH_NO_RATE },
+    { "pending", TIDEGATE_HEALTH_NO_PENDING }, { NULL, 0 },
 };
 
 // TG_ANSWER_OFF is the shim's own: nginx's built-in page.
@@ -124,16 +137,16 @@ tg_number(ngx_str_t value, char unit)
     return ngx_atoi(value.data, value.len);
 }
 
-// The bits of a comma-separated list, 0 if it is not one.
+// The bits of a comma-separated list of these words, 0 if it is not one.
 static uint32_t
-tg_status_bits(const ngx_str_t *value)
+tg_bits(const tg_word_t *words, const ngx_str_t *value)
 {
     u_char *p = value->data, *end = value->data + value->len;
     uint32_t bits = 0;
 
     for ( ;; ) {
         u_char *comma = ngx_strlchr(p, end, ',');
-        const tg_word_t *word = tg_word(tg_statuses, p, (comma ? comma : end) - p);
+        const tg_word_t *word = tg_word(words, p, (comma ? comma : end) - p);
 
         if (word == NULL) {
             return 0;
@@ -179,8 +192,17 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
         break;
 
     case STATUSES:
-        *number = off ? TIDEGATE_STATUS_NOTHING : tg_status_bits(value);
+        *number = off ? TIDEGATE_STATUS_NOTHING : tg_bits(tg_statuses, value);
         return *number != 0 ? NGX_OK : NGX_ERROR;
+
+    case DETECTORS:
+        n = tg_bits(tg_detectors, value);
+        *number |= n;
+        return n != 0 ? NGX_OK : NGX_ERROR;
+
+    case JUDGE:
+        *number |= off ? TIDEGATE_HEALTH_JUDGE_ONLY : 0;
+        return off || (value->len == 2 && ngx_strncmp(value->data, "on", 2) == 0) ? NGX_OK : NGX_ERROR;
 
     case MISMATCH:
         word = tg_word(tg_mismatches, value->data, value->len);
@@ -349,6 +371,20 @@ tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                 | NGX_HTTP_UPSTREAM_BACKUP;
 
     return NGX_CONF_OK;
+}
+
+char *
+tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    tg_upstream_t *upstream = conf;
+
+    if (upstream->health_set) {
+        return "is duplicate";
+    }
+
+    upstream->health_set = 1;
+
+    return tg_parse_keys(cf, 1, tg_health_keys, &upstream->options, NULL);
 }
 
 char *

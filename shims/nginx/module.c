@@ -20,6 +20,9 @@ static ngx_command_t tg_commands[] = {
     { ngx_string("tidegate_check"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
       tg_directive_check, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
+    { ngx_string("tidegate_health"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      tg_directive_health, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
     { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 

@@ -13,7 +13,7 @@ use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
 use super::race;
 use super::record::{self, Attempt};
-use super::{Outcome, Worker};
+use super::{Outcome, Phase, Worker};
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
@@ -96,6 +96,11 @@ pub struct Picked {
     /// TIDEGATE_PICK_* bits.
     pub flags: u32,
 }
+
+/// In an attempt's flags, beside those of `Choice`: its failure is not charged, for the request may be at fault.
+const WITHHELD: u8 = 64;
+/// Another's is not: this attempt's success says whose fault it was, so it takes the long path.
+const DOUBTFUL: u8 = 128;
 
 const NOT_REPLAYABLE: u32 = 1;
 const RETRY_SAFE: u32 = 2;
@@ -218,6 +223,10 @@ impl Request {
             Err(refusal) => return Ok(self.refuse(refusal)),
         };
         let index = self.made as usize;
+        let doubtful = self.record().iter().any(|attempt| attempt.flags & WITHHELD != 0);
+        if index > 0 {
+            worker.table().count_extra_attempts(self.upstream, 1);
+        }
         self.made += 1;
         self.state = Stage::Open;
         self.refused = false;
@@ -226,7 +235,7 @@ impl Request {
         self.record[index] = Attempt {
             slot: choice.peer.slot(),
             generation: choice.peer.generation(),
-            flags: choice.flags,
+            flags: choice.flags | if doubtful { DOUBTFUL } else { 0 },
             ..Attempt::NONE
         };
         Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags, self.fresh) }))
@@ -311,6 +320,7 @@ impl Request {
         let failing = self.failing_status(outcome);
         if !failing {
             self.delivering = true;
+            self.note_head(outcome, now);
             return Ok(Decision::deliver(self));
         }
         match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
@@ -360,6 +370,8 @@ impl Request {
         self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
+            self.note_answer(outcome, now);
+            self.charge_withheld(now);
             self.received_status = outcome.status;
             self.close(outcome, Cause::NONE, Verdict::Deliver, Why::None, now);
             self.state = Stage::Ended;
@@ -453,21 +465,81 @@ impl Request {
 
     #[cold]
     fn refuse(&mut self, refusal: Refusal) -> Option<Picked> {
+        if self.made == 0 && self.state == Stage::Idle {
+            self.table().count_extra_attempts(self.upstream, -1);
+        }
         self.last = answer::cause_of_refusal(self, refusal);
         self.refused = self.made == 0;
         self.state = Stage::Ended;
         None
     }
 
-    fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
-        let evidence = self.evidence(now);
+    fn charge(&mut self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
         let charged = self.is_charged(outcome, cause);
+        if charged && self.repeats_itself(outcome, cause, now) {
+            let index = self.made as usize - 1;
+            self.record[index].flags |= WITHHELD;
+            self.record[index].cause = cause;
+            self.evidence(now).nothing();
+            self.table().count_peer_failure(self.evidence(now).peer, self.upstream, cause, false);
+            return 0;
+        }
+        if !health::is_silence(cause) {
+            self.note_answer(outcome, now);
+        }
+        let evidence = self.evidence(now);
         self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
         if !charged {
             evidence.nothing();
             return 0;
         }
         Decision::CHARGED | if evidence.failure(cause) { Decision::EJECTED } else { 0 }
+    }
+
+    /// Whether the request failed the same way on another peer, so that it may be the request's own fault. The charge
+    /// is withheld until a third peer does better, and what an earlier peer was charged with taken back. Not where a
+    /// connection could not be had: the request had no part in that.
+    fn repeats_itself(&mut self, outcome: &Outcome, cause: Cause, now: u64) -> bool {
+        let open = (self.made as usize).wrapping_sub(1);
+        if open == 0 || outcome.phase <= Phase::Tls && cause != Cause::UPSTREAM_STATUS {
+            return false;
+        }
+        let Some(&Attempt { slot, .. }) = self.record.get(open) else { return false };
+        let same = |a: &Attempt| a.cause == cause && a.status == outcome.status && a.slot != slot;
+        let Some(first) = self.record.iter().take(open).position(same) else { return false };
+        if self.record[first].flags & WITHHELD == 0 {
+            self.evidence_of(&self.record[first], now).forgive();
+            self.record[first].flags |= WITHHELD;
+        }
+        true
+    }
+
+    /// A peer has done what others failed to do: it was their fault after all.
+    #[cold]
+    fn charge_withheld(&mut self, now: u64) {
+        for i in 0..self.record().len() {
+            if self.record[i].flags & WITHHELD != 0 {
+                self.record[i].flags &= !WITHHELD;
+                let evidence = Evidence { role: Role::Ordinary, ..self.evidence_of(&self.record[i], now) };
+                evidence.failure(self.record[i].cause);
+            }
+        }
+    }
+
+    /// The peer of the open attempt has answered.
+    fn note_answer(&self, outcome: &Outcome, now: u64) {
+        let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
+        let took = if outcome.cause == Cause::NONE { self.took_ns(outcome.head_ns, outcome.total_ns, now) } else { 0 };
+        health::pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
+    }
+
+    fn note_head(&self, outcome: &Outcome, now: u64) {
+        let Some(attempt) = self.current() else { return };
+        let last = self.worker().seat.answered_word(attempt.slot).map_or(0, |w| w.load(Ordering::Relaxed));
+        if now.wrapping_sub(last) >= health::pending::STEP_NS {
+            self.note_answer(outcome, now);
+        }
+        self.evidence(now).answered();
     }
 
     /// 421 and 425 say something of the request, unless the operator counts them.
@@ -549,7 +621,10 @@ impl Request {
 
     #[inline]
     fn evidence(&self, now: u64) -> Evidence<'_> {
-        let attempt = self.current().unwrap_or(&Attempt::NONE);
+        self.evidence_of(self.current().unwrap_or(&Attempt::NONE), now)
+    }
+
+    fn evidence_of(&self, attempt: &Attempt, now: u64) -> Evidence<'_> {
         let role = match attempt.flags & (Choice::TRIAL | Choice::LAST_RESORT) {
             0 => Role::Ordinary,
             Choice::TRIAL => Role::Trial,

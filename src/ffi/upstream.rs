@@ -62,6 +62,15 @@ pub const TIDEGATE_STATUS_NOTHING: u32 = 0x80000000;
 /// For `hold_bytes`: hold no response back.
 pub const TIDEGATE_HOLD_OFF: u32 = 0xFFFFFFFF;
 
+/// For `health`: failures in a row and refused connections eject nobody.
+pub const TIDEGATE_HEALTH_NO_STREAK: u32 = 1;
+/// A share of failures above the others' ejects nobody.
+pub const TIDEGATE_HEALTH_NO_RATE: u32 = 2;
+/// Requests that hang eject nobody.
+pub const TIDEGATE_HEALTH_NO_PENDING: u32 = 4;
+/// Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
+pub const TIDEGATE_HEALTH_JUDGE_ONLY: u32 = 8;
+
 /// How an upstream is used; 0 is the default everywhere.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -80,12 +89,13 @@ pub struct tidegate_upstream_options {
     pub eject_failures: u32,
     /// TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
     pub failure_statuses: u32,
-    /// First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
-    /// more than `eject_max_ns`; default 1 s.
+    /// First ejection in nanoseconds, half as long again with each one that follows, shortened at random by up to a
+    /// quarter; not more than `eject_max_ns`; default 1 s.
     pub eject_base_ns: u64,
     /// Longest ejection; default 60 s.
     pub eject_max_ns: u64,
-    /// Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
+    /// Trials that must succeed before a peer that was ejected once takes its share again, at most 7; default 2. After n
+    /// ejections n times as many, at most 7.
     pub half_open_successes: u32,
     /// Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
     /// as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
@@ -124,6 +134,14 @@ pub struct tidegate_upstream_options {
     pub zone: u32,
     /// Reserved, 0.
     pub reserved_2: u32,
+    /// TIDEGATE_HEALTH_NO_* and TIDEGATE_HEALTH_JUDGE_ONLY; default: every detector, and what they find is ejected.
+    pub health: u32,
+    /// A peer whose share of failures is at least this many percent above that of the others, and twice it, beyond
+    /// doubt, is ejected; at most 100; default 3.
+    pub eject_rate_percent: u32,
+    /// A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
+    /// for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
+    pub eject_pending_ns: u64,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_upstream_options {}
@@ -645,6 +663,9 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
         overflow_percent: o.overflow_percent,
         load_bound_percent: o.load_bound_percent,
         zone: zone(o.zone)?,
+        health: o.health,
+        eject_rate_percent: or(o.eject_rate_percent, d.eject_rate_percent),
+        eject_pending_ns: or64(o.eject_pending_ns, d.eject_pending_ns),
     }
     .checked()
 }

@@ -117,7 +117,31 @@ pub(super) mod peer {
     pub(in crate::table) const NEXT_PARAMETERS: usize = 28;
     /// Generation of that list | administrative state << 32 | 1 << 34; 0: none.
     pub(in crate::table) const NEXT: usize = 29;
+    /// Which detector ejected it last, the cause << 8.
+    pub(in crate::table) const EJECTED_BY: usize = 30;
     pub(in crate::table) const WORDS: usize = 32;
+}
+
+/// Words of the tallies, by position: see `table::tally`.
+pub(super) mod tally {
+    pub(in crate::table) const ANSWERED: usize = 0;
+    pub(in crate::table) const PENDING: usize = 1;
+    pub(in crate::table) const COUNTS: usize = 2;
+    pub(in crate::table) const MARK: usize = 3;
+    pub(in crate::table) const WORDS: usize = 4;
+
+    /// Of an upstream.
+    pub(in crate::table) const ALL_COUNTS: usize = 0;
+    pub(in crate::table) const ALL_MARK: usize = 1;
+    /// Attempts, less requests.
+    pub(in crate::table) const EXTRA: usize = 2;
+    /// The time that most answers take.
+    pub(in crate::table) const SLOW_ANSWER: usize = 3;
+    /// Least time for which requests hang, in nanoseconds.
+    pub(in crate::table) const LEAST_PENDING: usize = 4;
+    /// Until when no share of failures ejects.
+    pub(in crate::table) const RATES_HELD: usize = 5;
+    pub(in crate::table) const UPSTREAM_WORDS: usize = 8;
 }
 
 /// Counters kept by cause; more than there are causes, so that new ones need no new layout.
@@ -183,6 +207,9 @@ pub(super) struct Layout {
     pub places: (usize, usize),
     /// Two `u32` a word.
     pub keys: (usize, usize),
+    /// What passive health remembers of peers, and of upstreams.
+    pub tallies: (usize, usize),
+    pub upstream_tallies: (usize, usize),
     pub lanes: (usize, usize),
     pub lane_row: usize,
     pub requests: (usize, usize),
@@ -218,6 +245,8 @@ impl Layout {
             places: section(p),
             // One for each line of the arena, and the last vector.
             keys: section((arena / 8 + super::minimum::LANES * 2).div_ceil(2)),
+            tallies: section(p * tally::WORDS),
+            upstream_tallies: section(u * tally::UPSTREAM_WORDS),
             lanes: section(w.saturating_mul(lane_row)),
             lane_row,
             requests: section(w.saturating_mul(requests_row)),

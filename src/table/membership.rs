@@ -212,7 +212,9 @@ impl Table {
         let Some(state) = self.state_word(slot) else { return };
         self.clear_peer_counters(slot);
         self.clear_latency(slot);
-        self.write_slot(slot, id, spec, self.slot_counts(slot).0);
+        let attempts = self.slot_counts(slot).0;
+        self.clear_tally(slot, attempts, now);
+        self.write_slot(slot, id, spec, attempts);
         let generation = match State::from_bits(state.load(Ordering::Relaxed)).generation().wrapping_add(1) {
             0 => 1,
             n => n,

@@ -27,6 +27,8 @@
 //! | `latency` | how long each peer takes, and the keys that order peers by cost |
 //! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
+//! | `detector` | the names of what can eject a peer |
+//! | `tally` | what passive health remembers: attempts, failures, answers |
 //! | `events` | the ring of events |
 //! | `watch` | who makes the active checks |
 //!
@@ -37,6 +39,7 @@
 mod capacity;
 mod control;
 mod counters;
+mod detector;
 mod events;
 mod file;
 mod identity;
@@ -56,7 +59,9 @@ mod seat;
 mod snapshot;
 mod state;
 mod watch;
+mod tally;
 
+pub use detector::Detector;
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
 pub use identity::ProcessIdentity;
@@ -73,6 +78,7 @@ pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 pub(crate) use watch::Tenure;
+pub(crate) use tally::Counts;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

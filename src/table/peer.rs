@@ -1,7 +1,8 @@
 //! What is written of one peer: handle, identity, address, parameters.
 
 use super::layout::peer as word;
-use super::{Table, UpstreamId};
+use super::{Detector, Table, UpstreamId};
+use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::{AtomicU64, Ordering};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -244,6 +245,19 @@ impl Table {
         self.peer_word(slot, word::LAST_RESORT)
     }
 
+    /// Notes what ejected the peer.
+    pub(crate) fn note_ejection(&self, slot: u32, detector: Detector, cause: Cause) {
+        if let Some(word) = self.peer_word(slot, word::EJECTED_BY) {
+            word.store(u64::from(detector.number()) | u64::from(cause.number()) << 8, Ordering::Relaxed);
+        }
+    }
+
+    /// What ejected the peer last, and the cause.
+    pub(crate) fn last_ejection(&self, slot: u32) -> Option<(Detector, Cause)> {
+        let value = self.peer_word_or_zero(slot, word::EJECTED_BY);
+        Some((Detector::from_number(value as u32 & 0xff)?, Cause::from_number((value >> 8) as u32)?))
+    }
+
     /// A peer's address, as declared.
     pub fn peer_address(&self, peer: PeerHandle) -> Result<Address, Error> {
         self.consistent(peer, || self.slot_address(peer.slot()))
@@ -312,6 +326,7 @@ impl Table {
         set(word::PICKS_BASE, picks_base);
         set(word::FAILURES, 0);
         set(word::LAST_RESORT, 0);
+        set(word::EJECTED_BY, 0);
         set(word::LENGTHS, u64::from(spec.address.len) | (spec.name.len() as u64) << 32);
         for (i, chunk) in spec.address.bytes.chunks_exact(8).enumerate() {
             set(word::ADDRESS + i, word_of(chunk));

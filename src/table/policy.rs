@@ -114,6 +114,12 @@ pub struct Policy {
     pub load_bound_percent: u32,
     /// The zone that this gateway is in; 0: none.
     pub zone: u8,
+    /// Bits of `TIDEGATE_HEALTH_*`: detectors that are off, and whether they judge only.
+    pub health: u32,
+    /// A share of failures so many percent above the others' ejects.
+    pub eject_rate_percent: u32,
+    /// Requests that hang for less than this are none.
+    pub eject_pending_ns: u64,
 }
 
 impl Default for Policy {
@@ -139,6 +145,9 @@ impl Default for Policy {
             overflow_percent: 0,
             load_bound_percent: 0,
             zone: 0,
+            health: 0,
+            eject_rate_percent: 3,
+            eject_pending_ns: 50_000_000,
         }
     }
 }
@@ -146,6 +155,8 @@ impl Default for Policy {
 /// More attempts than this a request never makes.
 pub(crate) const MOST_ATTEMPTS: u32 = 16;
 const ALL_STATUSES: u32 = 0x7f;
+/// Streaks off, rates off, pending off, judge only.
+const ALL_HEALTH: u32 = 0xf;
 const NO_STATUS: u32 = 0x8000_0000;
 const NO_HOLD: u32 = u32::MAX;
 /// A host may have as much in memory for each request.
@@ -166,6 +177,8 @@ impl Policy {
             self.hold_bytes = 0;
         }
         at_most("hold_bytes", self.hold_bytes, MOST_HELD)?;
+        at_most("health", self.health, ALL_HEALTH)?;
+        at_most("eject_rate_percent", self.eject_rate_percent, 100)?;
         at_most("overflow_percent", self.overflow_percent, 1000)?;
         at_most("load_bound_percent", self.load_bound_percent, 1000)?;
         for (what, percent) in
@@ -212,6 +225,8 @@ impl Policy {
             | u64::from(self.failure_statuses) << 40
             | u64::from(self.overflow_percent != 0 || self.zone != 0) << 48
             | u64::from(self.load_bound_percent != 0) << 49
+            | u64::from(self.health) << 50
+            | u64::from(self.eject_rate_percent) << 54
     }
 }
 
@@ -255,6 +270,30 @@ impl PackedPolicy {
 
     pub fn eject_failures(self) -> u32 {
         ((self.0 >> 16 & 0xff) as u32).clamp(1, super::state::MAX_STREAK)
+    }
+
+    /// Whether failures in a row eject, and refused connections.
+    pub fn detects_streaks(self) -> bool {
+        self.0 >> 50 & 1 == 0
+    }
+
+    /// Whether a share of failures above the others' ejects.
+    pub fn detects_rates(self) -> bool {
+        self.0 >> 51 & 1 == 0
+    }
+
+    /// Whether requests that hang eject.
+    pub fn detects_pending(self) -> bool {
+        self.0 >> 52 & 1 == 0
+    }
+
+    /// Whether nobody is ejected, only told of.
+    pub fn judges_only(self) -> bool {
+        self.0 >> 53 & 1 != 0
+    }
+
+    pub fn eject_rate_percent(self) -> u32 {
+        (self.0 >> 54 & 0x7f) as u32
     }
 
     pub fn half_open_successes(self) -> u32 {
@@ -309,6 +348,7 @@ impl Table {
         set(word::HOLD, policy.hold_ns);
         set(word::DECAY, super::latency::rate(policy.latency_decay_ns));
         set(word::SLOW_START, policy.slow_start_ns);
+        self.set_pending_ns(id, policy.eject_pending_ns);
         let percents = u64::from(policy.overflow_percent) | u64::from(policy.load_bound_percent) << 16;
         set(word::SPREAD, percents | u64::from(policy.zone) << 32);
     }

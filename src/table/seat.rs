@@ -4,7 +4,7 @@
 //! `Table` it would be three dependent ones. The sections are those of the region (see `region`) and live as long as
 //! the table that the seat holds.
 
-use super::layout::upstream as word;
+use super::layout::{tally, upstream as word};
 use super::lease::is_out;
 use super::{Cycle, Lane, Latency, LeastMethod, Table, UpstreamId, Writers, latency};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
@@ -17,6 +17,7 @@ pub(crate) struct Seat {
     states: Words,
     arena: Words,
     aggregates: &'static [AtomicU32],
+    tallies: Words,
     pub latency: Latency,
     pub least: LeastMethod,
     /// The lane's words, one a peer slot.
@@ -42,6 +43,7 @@ impl Seat {
             states: region.states,
             arena: region.arena,
             aggregates: region.aggregates,
+            tallies: region.tallies,
             latency: region.latency,
             least: LeastMethod::best(),
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
@@ -83,6 +85,12 @@ impl Seat {
     #[inline]
     pub fn requests_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.requests.get(id.index())
+    }
+
+    /// When the peer last answered: see `table::tally`.
+    #[inline(always)]
+    pub fn answered_word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.tallies.get(slot as usize * tally::WORDS + tally::ANSWERED)
     }
 
     /// The aggregate of requests in flight on a peer.

@@ -7,7 +7,7 @@
 //! | 16 | live | the slot holds a peer |
 //! | 17–18 | admin | 0 enabled, 1 draining, 2 disabled |
 //! | 19 | down | out by active checks |
-//! | 20–21 | passive | 0 healthy, 1 ejected, 2 half-open |
+//! | 20–21 | passive | 0 healthy, 1 ejected, 2 half-open, 3 suspected: ejected until it answers |
 //! | 22–26 | streak | consecutive failures, saturating at 31 |
 //! | 27–30 | ejections | how many, decaying; the exponent of the next ejection |
 //! | 31–33 | successes | of the trials |
@@ -196,14 +196,25 @@ impl State {
         Admin::from_number(ADMIN.read(self.0)).unwrap_or(Admin::Disabled)
     }
 
-    /// What live traffic says; the unused value reads as half-open, which trials can leave.
+    /// What live traffic says.
     #[inline]
     pub fn health(self) -> Health {
         match PASSIVE.read(self.0) {
             0 => Health::Healthy,
-            1 => Health::Ejected,
-            _ => Health::HalfOpen,
+            2 => Health::HalfOpen,
+            _ => Health::Ejected,
         }
+    }
+
+    /// Whether it is out because it left requests unanswered, and an answer brings it back.
+    #[inline]
+    pub fn is_suspected(self) -> bool {
+        PASSIVE.read(self.0) == 3
+    }
+
+    /// Out until it answers.
+    pub fn suspected(self) -> State {
+        State(PASSIVE.write(self.with_health(Health::Ejected).0, 3))
     }
 
     /// Consecutive failures.

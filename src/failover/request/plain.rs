@@ -11,6 +11,7 @@ use super::{Manner, Picked, Request, Stage};
 use crate::failover::record::Attempt;
 use crate::failover::worker::Place;
 use crate::failover::{Decision, Verdict};
+use crate::health::pending;
 use crate::selector::{Choice, Found, Plain, least_request, maglev, peak_ewma, random, round_robin};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use crate::table::{self, PeerHandle, Published, Selector, State, Writers};
@@ -179,6 +180,7 @@ impl Request {
         if attempt.flags & !Choice::COUNTED != 0 || !state.is_unblemished(attempt.generation) {
             return None;
         }
+        let answered = seat.answered_word(attempt.slot)?.load(Ordering::Relaxed);
         let cell = seat.attempts_word(attempt.slot)?;
         if attempt.flags == 0 {
             table::end(cell, Writers::One);
@@ -190,6 +192,10 @@ impl Request {
                 let stamp = worker.place(self.upstream)?.upstream.latency_stamp(now);
                 seat.latency.note(attempt.slot, self.took_ns(head_ns, total_ns, now), in_flight, stamp);
             }
+        }
+        if now.wrapping_sub(answered) >= pending::STEP_NS {
+            let took = self.took_ns(head_ns, total_ns, now);
+            pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
         }
         let length = if total_ns == 0 { now.saturating_sub(self.began) } else { total_ns };
         let attempt = self.record.get_mut(index)?;
