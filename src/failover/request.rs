@@ -11,8 +11,9 @@ mod plain;
 
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
+use super::exclusion::{Pick, Standings};
 use super::race;
-use super::record::{self, Attempt};
+use super::record::{self, Attempt, Record};
 use super::{Outcome, Worker};
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
@@ -58,6 +59,9 @@ pub struct Request {
     policy: PackedPolicy,
     /// Of its key; 0: it has none.
     hash: u64,
+    /// The attempt at whose pick `standings` were counted; 0: none. A pick that found nobody counts as the next.
+    counted: u8,
+    standings: Standings,
     record: [Attempt; MOST],
 }
 
@@ -166,6 +170,8 @@ impl Request {
             received_status: 0,
             policy,
             hash: 0,
+            counted: 0,
+            standings: Standings::NONE,
             record: [Attempt::NONE; MOST],
         })
     }
@@ -229,6 +235,9 @@ impl Request {
             flags: choice.flags,
             ..Attempt::NONE
         };
+        if index > 0 || choice.flags & !(Choice::COUNTED | Choice::BOUNDED) != 0 {
+            self.note_standings();
+        }
         Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags, self.fresh) }))
     }
 
@@ -451,12 +460,51 @@ impl Request {
         record::describe(self)
     }
 
+    /// The decision record.
+    pub fn explain(&self) -> Record {
+        Record::of(self)
+    }
+
     #[cold]
     fn refuse(&mut self, refusal: Refusal) -> Option<Picked> {
         self.last = answer::cause_of_refusal(self, refusal);
         self.refused = self.made == 0;
         self.state = Stage::Ended;
+        self.standings = self.pick_to_explain(self.attempts(), None).standings();
+        self.counted = self.made + 1;
         None
+    }
+
+    /// Keeps who was excluded from the pick just made.
+    #[cold]
+    fn note_standings(&mut self) {
+        self.standings = self.last_pick().standings();
+        self.counted = self.made;
+    }
+
+    /// The pick of the last attempt.
+    fn last_pick(&self) -> Pick<'_> {
+        self.pick_to_explain(self.attempts().saturating_sub(1), self.current())
+    }
+
+    fn pick_to_explain(&self, tried: u32, chosen: Option<&Attempt>) -> Pick<'_> {
+        Pick {
+            table: self.table(),
+            upstream: self.upstream,
+            tried: self.record().get(..tried as usize).unwrap_or(&[]),
+            chosen: chosen.map(|attempt| attempt.slot),
+            panic: chosen.is_some_and(|attempt| attempt.flags & Choice::PANIC != 0),
+        }
+    }
+
+    /// Who was excluded from the last pick, counted when it was made.
+    pub(super) fn standings(&self) -> Option<&Standings> {
+        (self.counted != 0 && self.counted >= self.made).then_some(&self.standings)
+    }
+
+    /// Who would be excluded from the last pick as the peers stand now.
+    pub(super) fn standings_now(&self) -> Standings {
+        self.last_pick().standings()
     }
 
     fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
@@ -601,6 +649,23 @@ impl Request {
         self.refused.then_some(self.last)
     }
 
+    /// Whether the last pick was refused.
+    pub(super) fn found_nobody(&self) -> bool {
+        self.counted > self.made
+    }
+
+    pub(super) fn policy(&self) -> PackedPolicy {
+        self.policy
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        self.hash != 0
+    }
+
+    pub(super) fn received_status(&self) -> u16 {
+        self.received_status
+    }
+
     pub(super) fn last_cause(&self) -> Cause {
         self.last
     }
@@ -671,12 +736,14 @@ fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
     table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) & 1 != 0)
 }
 
-fn public_flags(flags: u8, fresh: bool) -> u32 {
+pub(super) fn public_flags(flags: u8, fresh: bool) -> u32 {
     let of = |bit: u8, public: u32| if flags & bit != 0 { public } else { 0 };
     of(Choice::TRIAL | Choice::LAST_RESORT, 1)
         | of(Choice::PANIC, 2)
         | of(Choice::BACKUP, 4)
         | if fresh { 8 } else { 0 }
+        | of(Choice::FAR, 16)
+        | of(Choice::LAST_RESORT, 32)
 }
 
 /// How often a pick starts anew when the membership changes under it.

@@ -10,6 +10,7 @@
 #![allow(unsafe_code, non_camel_case_types)]
 
 pub mod cause;
+pub mod record;
 pub mod request;
 pub mod responder;
 pub mod status;
@@ -346,6 +347,7 @@ mod tests {
     fn every_entry_point_has_the_guard() {
         for (file, text) in [
             ("mod.rs", include_str!("mod.rs")),
+            ("record.rs", include_str!("record.rs")),
             ("request.rs", include_str!("request.rs")),
             ("responder.rs", include_str!("responder.rs")),
             ("status.rs", include_str!("status.rs")),
