@@ -16,6 +16,7 @@
 //! | `race` | when a request must not go on an idle connection |
 //! | `answer` | status, cause and Retry-After of a generated response |
 //! | `exclusion` | who could not be picked, and why |
+//! | `shadow` | a second policy beside the live one |
 //! | `record` | the decision record, and the same for people |
 
 mod answer;
@@ -28,6 +29,7 @@ mod outcome;
 mod race;
 mod record;
 mod request;
+mod shadow;
 mod worker;
 
 pub use answer::Told;

@@ -8,13 +8,14 @@
 //! a trace where anything is out of the ordinary; the rules here are then asked from the beginning.
 
 mod plain;
+mod twin;
 
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
 use super::exclusion::{Pick, Standings};
 use super::race;
 use super::record::{self, Attempt, Record};
-use super::{Outcome, Worker};
+use super::{Outcome, Worker, shadow};
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
@@ -62,6 +63,11 @@ pub struct Request {
     /// The attempt at whose pick `standings` were counted; 0: none. A pick that found nobody counts as the next.
     counted: u8,
     standings: Standings,
+    /// The upstream that decides beside this one, + 1; 0: none.
+    shadow: u32,
+    /// There, the flags of the open attempt, and its peer; 0: none is open.
+    twin_flags: u8,
+    twin: u64,
     record: [Attempt; MOST],
 }
 
@@ -139,6 +145,7 @@ impl Request {
             _ if policy.panic_percent() != 0
                 || policy.is_pooled()
                 || policy.is_bounded()
+                || policy.is_shadowed()
                 || worker.seat.writers == Writers::Many
                 || fresh =>
             {
@@ -150,7 +157,7 @@ impl Request {
             Selector::PeakEwma => Manner::PeakEwma,
             Selector::Maglev | Selector::SourceHash => Manner::Hashed,
         };
-        Ok(Request {
+        let mut request = Request {
             worker,
             seal: !(std::ptr::from_ref(worker).addr() as u64),
             upstream: id,
@@ -172,8 +179,25 @@ impl Request {
             hash: 0,
             counted: 0,
             standings: Standings::NONE,
+            shadow: 0,
+            twin_flags: 0,
+            twin: 0,
             record: [Attempt::NONE; MOST],
-        })
+        };
+        if policy.is_shadowed() {
+            request.start_shadow();
+        }
+        Ok(request)
+    }
+
+    #[cold]
+    fn start_shadow(&mut self) {
+        let worker = self.worker();
+        let Some(shadow) = worker.table().shadow(self.upstream) else { return };
+        if let Some(count) = worker.seat.requests_word(shadow) {
+            table::count_request(count, worker.seat.writers);
+        }
+        self.shadow = shadow.number() + 1;
     }
 
     /// Gives the request a key, for the selectors that hash one: any bytes, or, for `source_hash`, the client's
@@ -211,6 +235,13 @@ impl Request {
     #[cold]
     #[inline(never)]
     pub(crate) fn pick_by_rules(&mut self, now: u64) -> Result<Option<Picked>, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::pick(self, upstream, now),
+            None => self.pick_alone(now),
+        }
+    }
+
+    pub(super) fn pick_alone(&mut self, now: u64) -> Result<Option<Picked>, Error> {
         let worker = self.worker();
         worker.check(now)?;
         if self.state == Stage::Open {
@@ -315,6 +346,13 @@ impl Request {
 
     /// Judges the head of a response before anything goes to the client.
     pub fn head(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::head(self, upstream, outcome, now),
+            None => self.head_alone(outcome, now),
+        }
+    }
+
+    pub(super) fn head_alone(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open(now)?;
         self.received_status = outcome.status;
         let failing = self.failing_status(outcome);
@@ -366,6 +404,13 @@ impl Request {
     #[cold]
     #[inline(never)]
     fn report_by_rules(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::report(self, upstream, outcome, now),
+            None => self.report_alone(outcome, now),
+        }
+    }
+
+    pub(super) fn report_alone(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
@@ -381,7 +426,7 @@ impl Request {
         let cause = if outcome.cause == Cause::NONE { Cause::UPSTREAM_STATUS } else { outcome.cause };
         self.received_status = outcome.status;
         if cause == Cause::CLIENT_CLOSED {
-            self.end(now);
+            self.end_alone(now);
             return Ok(Decision { cause, reason: Why::Hopeless, verdict: Verdict::Abort, ..Decision::deliver(self) });
         }
         if cause == Cause::UPSTREAM_STATUS && self.delivering {
@@ -427,6 +472,13 @@ impl Request {
 
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
+        match self.shadow() {
+            Some(upstream) => shadow::end(self, upstream, now),
+            None => self.end_alone(now),
+        }
+    }
+
+    pub(super) fn end_alone(&mut self, now: u64) {
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();

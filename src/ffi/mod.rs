@@ -13,6 +13,7 @@ pub mod cause;
 pub mod record;
 pub mod request;
 pub mod responder;
+pub mod shadow;
 pub mod status;
 pub mod table;
 pub mod template;
@@ -350,6 +351,7 @@ mod tests {
             ("record.rs", include_str!("record.rs")),
             ("request.rs", include_str!("request.rs")),
             ("responder.rs", include_str!("responder.rs")),
+            ("shadow.rs", include_str!("shadow.rs")),
             ("status.rs", include_str!("status.rs")),
             ("table.rs", include_str!("table.rs")),
             ("template.rs", include_str!("template.rs")),

@@ -38,6 +38,14 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Goes to where another one stands.
+    pub fn follow(&self, other: &Cursor) {
+        self.turn.store(other.turn.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.spill.store(other.spill.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 const UNPLACED: u32 = 1 << 31;
 
 /// The next place in a cycle of `len` (not 0).
@@ -142,6 +150,9 @@ impl Choice {
     /// cbindgen:ignore
     /// A peer of another zone than the gateway's.
     pub const FAR: u8 = 64;
+    /// cbindgen:ignore
+    /// Another policy decides beside: the report needs all the rules.
+    pub const SHADOWED: u8 = 128;
 
     /// Notes the pool that it came from.
     fn from(mut self, pool: usize) -> Choice {

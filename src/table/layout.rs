@@ -6,7 +6,7 @@ use crate::error::{Error, TIDEGATE_ERR_INVALID};
 /// "TIDEGATE", read as a little-endian word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
 /// Grows whenever the meaning of a word changes.
-pub(super) const LAYOUT_VERSION: u32 = 2;
+pub(super) const LAYOUT_VERSION: u32 = 3;
 
 pub(super) const MAX_UPSTREAMS: u32 = 4096;
 pub(super) const MAX_PEERS: u32 = 65536;
@@ -88,7 +88,12 @@ pub(super) mod upstream {
     pub(in crate::table) const WEIGHTS: usize = 29;
     /// Requests in flight, where load is bounded.
     pub(in crate::table) const IN_FLIGHT: usize = 30;
-    pub(in crate::table) const WORDS: usize = 32;
+    /// The upstream that shadows this one, + 1; or, with bit 32, the one that this one shadows: see `shadow`.
+    pub(in crate::table) const SHADOW: usize = 48;
+    /// In a shadow: what it compared.
+    pub(in crate::table) const COMPARED: usize = 49;
+    pub(in crate::table) const COMPARED_WORDS: usize = 9;
+    pub(in crate::table) const WORDS: usize = 64;
 }
 
 /// Words of a peer slot that only the control plane, reports of failures and status read.
@@ -112,6 +117,8 @@ pub(super) mod peer {
     pub(in crate::table) const NEXT_PARAMETERS: usize = 28;
     /// Generation of that list | administrative state << 32 | 1 << 34; 0: none.
     pub(in crate::table) const NEXT: usize = 29;
+    /// The handle of the peer that stands for it in the shadow of its upstream; 0: none.
+    pub(in crate::table) const TWIN: usize = 31;
     pub(in crate::table) const WORDS: usize = 32;
 }
 

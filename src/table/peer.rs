@@ -312,6 +312,7 @@ impl Table {
         set(word::PICKS_BASE, picks_base);
         set(word::FAILURES, 0);
         set(word::LAST_RESORT, 0);
+        set(word::TWIN, 0);
         set(word::LENGTHS, u64::from(spec.address.len) | (spec.name.len() as u64) << 32);
         for (i, chunk) in spec.address.bytes.chunks_exact(8).enumerate() {
             set(word::ADDRESS + i, word_of(chunk));
