@@ -69,9 +69,11 @@ pub(super) fn head(live: &mut Request, shadow: UpstreamId, outcome: &Outcome, no
     let Some(mut expected) = expected else { return Ok(decided) };
     if decided.verdict == Verdict::Retry && twin.is_open() {
         // The live attempt is closed, and the shadow would have let it go on: what it knows of it is all it learns.
+        let seed = live.random().seed();
         if let Ok(after) = twin.report_alone(outcome, now) {
             expected.flags |= after.flags;
         }
+        live.random().reseed(seed);
     }
     compare(live, shadow, peer, &twin, (&decided, &expected));
     live.keep_twin(&twin);

@@ -220,7 +220,7 @@ impl<'a> Filter<'a> {
     /// tenth. A key is let in once for all: what it was let in at comes from its hash.
     #[cold]
     fn lets_in(&self, entry: Entry, state: State) -> bool {
-        let of_key = || mix(self.hash ^ u64::from(entry.slot()) << 32);
+        let of_key = || mix(self.hash ^ self.table.identity_bits(entry.slot()));
         let drawn = if self.hash == 0 { self.random.next() } else { of_key() };
         self.in_need || drawn >> 48 < self.ramp(state)
     }
