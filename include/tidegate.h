@@ -142,6 +142,33 @@
 // A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
 #define TIDEGATE_CAUSE_RESPONSE_UNEXPECTED 38
 
+// Why the last peer was picked, in `tidegate_record.chosen`: nobody was.
+#define TIDEGATE_CHOSEN_NOBODY 0
+
+// The selector's choice among the candidates.
+#define TIDEGATE_CHOSEN_SELECTOR 1
+
+// It was due for a trial.
+#define TIDEGATE_CHOSEN_TRIAL 2
+
+// It is out for failures, and nobody else was left.
+#define TIDEGATE_CHOSEN_LAST_RESORT 3
+
+// The panic policy applied: health was ignored.
+#define TIDEGATE_CHOSEN_PANIC 4
+
+// At random: the selector goes by a key, and the request had none.
+#define TIDEGATE_CHOSEN_NO_KEY 5
+
+// The counts are of the time of tidegate_request_record, not of the pick: plain picks count nothing.
+#define TIDEGATE_RECORD_LATER 1
+
+// Only the first 256 members were looked at.
+#define TIDEGATE_RECORD_PARTIAL 2
+
+// The last pick found nobody; the counts are of that pick.
+#define TIDEGATE_RECORD_REFUSED 4
+
 // GET; also what 0 means.
 #define TIDEGATE_METHOD_GET 1
 
@@ -265,6 +292,12 @@
 // Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
 // have met such ones on this upstream in the last minute.
 #define TIDEGATE_PICK_FRESH 8
+
+// The peer is of another zone than the upstream's.
+#define TIDEGATE_PICK_FAR 16
+
+// The peer is out for failures, and is tried because nobody else is left. TRIAL is set too.
+#define TIDEGATE_PICK_LAST_RESORT 32
 
 // The outcome was charged to the peer.
 #define TIDEGATE_DECISION_FLAG_CHARGED 1
@@ -852,6 +885,87 @@ typedef struct tidegate_worker tidegate_worker;
 // What every fallible function returns: 0, or one of the negative `TIDEGATE_ERR_*`.
 typedef int32_t tidegate_status;
 
+// One attempt of a request: 16 bytes.
+typedef struct tidegate_attempt {
+  // The peer's slot, as in tidegate_pick.
+  uint32_t slot;
+  // How long it took in microseconds, saturating, in steps of 16.
+  uint32_t length_us;
+  // The slot's generation: the peer's handle is `(uint64_t)generation << 32 | slot`.
+  uint16_t generation;
+  // The response's status, 0 if there was none.
+  uint16_t status;
+  // TIDEGATE_CAUSE_*
+  uint8_t cause;
+  // TIDEGATE_PICK_* bits, FRESH left out.
+  uint8_t flags;
+  // TIDEGATE_DECISION_*; 0: it is open.
+  uint8_t verdict;
+  // TIDEGATE_WHY_*: why it was not retried.
+  uint8_t reason;
+} tidegate_attempt;
+
+// The decision record of a request: what it tried and why, 112 bytes.
+//
+// The counts tell how the upstream's members stood at the last pick; each member is counted once, by the first of
+// these that holds, in this order: picked, tried, draining, disabled, out (ejected, down), at_limit, slow_start,
+// priority, zone, else it is a candidate. They are kept for retries, refusals, and picks that are trials, last
+// resorts, in panic, of backups or of another zone; for all others see TIDEGATE_RECORD_LATER. At most
+// 256 members are looked at. A bound on load (`load_bound_percent`) is not among them.
+typedef struct tidegate_record {
+  // sizeof(tidegate_record)
+  size_t struct_size;
+  // The upstream's id.
+  uint32_t upstream;
+  // How many members it had.
+  uint32_t members;
+  // TIDEGATE_SELECTOR_*
+  uint8_t selector;
+  // TIDEGATE_CHOSEN_*: why the last attempt's peer.
+  uint8_t chosen;
+  // TIDEGATE_RECORD_* bits.
+  uint8_t flags;
+  // Attempts made.
+  uint8_t attempts_made;
+  // TIDEGATE_CAUSE_* of the last failure.
+  uint8_t cause;
+  // Elements of `attempts` that are set.
+  uint8_t attempts_len;
+  // The last status that came from the upstream, 0: none.
+  uint16_t received_status;
+  // Members that were picked or could have been.
+  uint16_t candidates;
+  // Tried by this request before.
+  uint16_t tried;
+  // Out for failures in traffic.
+  uint16_t ejected;
+  // Out by active checks.
+  uint16_t down;
+  // Drained by a person.
+  uint16_t draining;
+  // Disabled by a person.
+  uint16_t disabled;
+  // At their `max_in_flight`.
+  uint16_t at_limit;
+  // In slow start, which lets them in to a part of the picks.
+  uint16_t slow_start;
+  // Of the other side of the zone: far where a near one was picked, near where a far one was.
+  uint16_t zone;
+  // Of the other priority than the one picked.
+  uint16_t priority;
+  // Reserved, 0.
+  uint32_t reserved;
+  // The last attempts, the oldest of them first.
+  struct tidegate_attempt attempts[4];
+} tidegate_record;
+
+// The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
+// Do not copy or move it while an attempt is open.
+typedef struct tidegate_request {
+  // Private.
+  uint64_t opaque[64];
+} tidegate_request;
+
 // One request; 0 is the default everywhere.
 typedef struct tidegate_request_options {
   // sizeof(tidegate_request_options)
@@ -957,13 +1071,6 @@ typedef struct tidegate_decision {
   // Reserved, 0.
   uint32_t reserved_hold;
 } tidegate_decision;
-
-// The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
-// Do not copy or move it while an attempt is open.
-typedef struct tidegate_request {
-  // Private.
-  uint64_t opaque[64];
-} tidegate_request;
 
 // An error response to be written. 0, NULL and length 0 are "unset" everywhere; only `status` must be set.
 // `tidegate_request_answer` fills in `status`, `cause`, `retry_after_s` and `received_status`.
@@ -1073,50 +1180,31 @@ typedef struct tidegate_answer_parts {
   size_t grpc_message_len;
 } tidegate_answer_parts;
 
-// Capacities of a table, fixed for its life; 0 is the default everywhere.
-typedef struct tidegate_table_options {
-  // sizeof(tidegate_table_options)
+// What a shadow compared since it was set, and how often it would have decided otherwise.
+typedef struct tidegate_shadow {
+  // sizeof(tidegate_shadow)
   size_t struct_size;
-  // Most upstreams; default 64, at most 4096.
-  uint32_t max_upstreams;
-  // Most peers of all upstreams, with those removed whose requests are still open; default 1024, at most 65536.
-  uint32_t max_peers;
-  // Most workers (processes or threads) at one time; default 64, at most 1024. During a reload old and new ones
-  // count both.
-  uint32_t max_workers;
-  // Events kept, a power of two; default 1024, at most 65536.
-  uint32_t events;
-  // TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
-  // default REFUSE. Other calls do not read it.
-  uint32_t on_mismatch;
-  // Reserved, 0: anything else is INVALID.
-  uint32_t reserved;
-} tidegate_table_options;
-
-// Something that happened to a peer or an upstream.
-typedef struct tidegate_event {
-  // sizeof(tidegate_event)
-  size_t struct_size;
-  // When: the `now` of the call that caused it, in nanoseconds of CLOCK_MONOTONIC.
-  uint64_t time_ns;
-  // Its number; events are numbered from 1 without gaps. A gap in what is read are events that were overwritten
-  // unread, or not yet whole when a later one was read.
-  uint64_t number;
-  // The peer's handle, 0 if the event concerns none.
-  uint64_t peer;
-  // TIDEGATE_EVENT_PEER_* and following.
-  uint32_t kind;
-  // The upstream's id.
-  uint32_t upstream;
-  // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
-  uint32_t cause;
-  // WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: the worker's lane; else 0.
-  uint32_t worker;
-  // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-  // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
-  // TIDEGATE_REPLACED_*.
-  uint64_t value;
-} tidegate_event;
+  // Picks compared, those that found nobody too.
+  uint64_t picks;
+  // It would have picked another peer, with the same random numbers from the same place in the cycle; or nobody; or
+  // somebody instead of nobody. Between different selectors, or weights, this says little by itself.
+  uint64_t picks_other;
+  // The peer picked would have been out.
+  uint64_t picks_out;
+  // Outcomes and heads judged.
+  uint64_t outcomes;
+  // Ejections that would have happened, of peers that are not out.
+  uint64_t ejections_more;
+  // Ejections that happened, of peers that would not be out.
+  uint64_t ejections_fewer;
+  // Retries that would have been made.
+  uint64_t retries_more;
+  // Retries that would not have been made.
+  uint64_t retries_fewer;
+  // The client would have been given something else: a response instead of an answer, another status, a cut. What a
+  // retry leads to is not known, so requests that differ by one count there and not here.
+  uint64_t answers;
+} tidegate_shadow;
 
 // How an upstream is used; 0 is the default everywhere.
 typedef struct tidegate_upstream_options {
@@ -1179,6 +1267,51 @@ typedef struct tidegate_upstream_options {
   // Reserved, 0.
   uint32_t reserved_2;
 } tidegate_upstream_options;
+
+// Capacities of a table, fixed for its life; 0 is the default everywhere.
+typedef struct tidegate_table_options {
+  // sizeof(tidegate_table_options)
+  size_t struct_size;
+  // Most upstreams; default 64, at most 4096.
+  uint32_t max_upstreams;
+  // Most peers of all upstreams, with those removed whose requests are still open; default 1024, at most 65536.
+  uint32_t max_peers;
+  // Most workers (processes or threads) at one time; default 64, at most 1024. During a reload old and new ones
+  // count both.
+  uint32_t max_workers;
+  // Events kept, a power of two; default 1024, at most 65536.
+  uint32_t events;
+  // TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
+  // default REFUSE. Other calls do not read it.
+  uint32_t on_mismatch;
+  // Reserved, 0: anything else is INVALID.
+  uint32_t reserved;
+} tidegate_table_options;
+
+// Something that happened to a peer or an upstream.
+typedef struct tidegate_event {
+  // sizeof(tidegate_event)
+  size_t struct_size;
+  // When: the `now` of the call that caused it, in nanoseconds of CLOCK_MONOTONIC.
+  uint64_t time_ns;
+  // Its number; events are numbered from 1 without gaps. A gap in what is read are events that were overwritten
+  // unread, or not yet whole when a later one was read.
+  uint64_t number;
+  // The peer's handle, 0 if the event concerns none.
+  uint64_t peer;
+  // TIDEGATE_EVENT_PEER_* and following.
+  uint32_t kind;
+  // The upstream's id.
+  uint32_t upstream;
+  // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
+  uint32_t cause;
+  // WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: the worker's lane; else 0.
+  uint32_t worker;
+  // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
+  // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
+  // TIDEGATE_REPLACED_*.
+  uint64_t value;
+} tidegate_event;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
 typedef struct tidegate_peer {
@@ -1434,6 +1567,22 @@ const char *tidegate_strerror(int status);
 // `buf` points to `cap` writable bytes.
 tidegate_status tidegate_last_error(char *buf, size_t cap, size_t *needed);
 
+// Sets `*record` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `record` points to `size` writable bytes.
+tidegate_status tidegate_record_init(struct tidegate_record *record, size_t size);
+
+// Fills in the decision record of a request, at any time from its start on. It names no strings and points to
+// nothing: it can be kept, sent and compared. `tidegate_request_describe` has the same for people.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (never started), STRUCT_SIZE. Cost: a copy; where the counts are of
+// now, a look at each of at most 256 members. No allocation.
+//
+// # Safety
+// `request` was started by this worker; `record` is writable and its `struct_size` set.
+tidegate_status tidegate_request_record(const struct tidegate_request *request, struct tidegate_record *record);
+
 // Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
 //
 // # Safety
@@ -1561,7 +1710,9 @@ tidegate_status tidegate_request_answer(struct tidegate_request *request,
                                         struct tidegate_answer *answer);
 
 // Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
-// ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver"), at most 1024 bytes.
+// and then the selector and, where the last pick was out of the ordinary, how many members could be picked and what kept
+// the others out ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver | round_robin 2 of 3: 1
+// tried"), at most 1024 bytes. docs/why.md reads it.
 //
 // Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
 //
@@ -1622,6 +1773,41 @@ tidegate_status tidegate_answer_write_proxy_status(const struct tidegate_answer 
                                                    char *buf,
                                                    size_t cap,
                                                    size_t *needed);
+
+// Sets `*shadow` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `shadow` points to `size` writable bytes.
+tidegate_status tidegate_shadow_init(struct tidegate_shadow *shadow, size_t size);
+
+// Lets a second policy decide beside an upstream's own, on the same traffic, and counts what differs. Nothing of the
+// live upstream changes. `options` NULL: no longer. The counters begin anew unless the options are those of before.
+//
+// The shadow is an upstream of its own, named after the live one with "~shadow" behind it (whose name may then have 56
+// bytes at most), with a twin of each peer: it takes one of the table's upstreams and as many of its peers again. It
+// follows every declaration of the live list; if a later one finds no room for the twins, the shadow is taken off. It
+// emits no events, and is not for requests of the host's. Requests started after this call are compared. Not compared:
+// deadlines, hold-back, the time waited before a retry. Estimates of latency begin anew.
+//
+// Thread rule, waiting: as tidegate_upstream_open. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND, FULL, BUSY. Cost:
+// linear in the peers; each request of this upstream then takes the long path twice.
+//
+// # Safety
+// `table` is a live handle; `options` is NULL or valid.
+tidegate_status tidegate_upstream_set_shadow(const struct tidegate_table *table,
+                                             uint32_t upstream,
+                                             const struct tidegate_upstream_options *options,
+                                             uint64_t now_ns);
+
+// What the shadow of an upstream compared.
+//
+// Thread rule: any-thread. Errors: NULL, STRUCT_SIZE, NOT_FOUND (no such upstream, or it has no shadow).
+//
+// # Safety
+// `table` is a live handle; `shadow` is writable and its `struct_size` set.
+tidegate_status tidegate_upstream_shadow(const struct tidegate_table *table,
+                                         uint32_t upstream,
+                                         struct tidegate_shadow *shadow);
 
 // Writes the state of the whole table: TIDEGATE_STATUS_FORMAT_*. Not terminated by a NUL.
 //
@@ -2212,11 +2398,13 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_UPSTREAM_OPTIONS_INIT TIDEGATE_INIT(tidegate_upstream_options)
 #define TIDEGATE_PEER_INIT TIDEGATE_INIT(tidegate_peer)
 #define TIDEGATE_PEER_INFO_INIT TIDEGATE_INIT(tidegate_peer_info)
+#define TIDEGATE_SHADOW_INIT TIDEGATE_INIT(tidegate_shadow)
 #define TIDEGATE_WORKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_worker_options)
 #define TIDEGATE_REQUEST_OPTIONS_INIT TIDEGATE_INIT(tidegate_request_options)
 #define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
 #define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
 #define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)
+#define TIDEGATE_RECORD_INIT TIDEGATE_INIT(tidegate_record)
 #define TIDEGATE_VALIDATOR_OPTIONS_INIT TIDEGATE_INIT(tidegate_validator_options)
 #define TIDEGATE_VERDICT_INIT TIDEGATE_INIT(tidegate_verdict)
 #define TIDEGATE_FIELD_INIT TIDEGATE_INIT(tidegate_field)
