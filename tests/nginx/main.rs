@@ -11,6 +11,7 @@ mod failover;
 mod heads;
 mod keepalive;
 mod processes;
+mod shadows;
 mod subrequests;
 mod survival;
 mod tables;
