@@ -162,6 +162,33 @@
 // failure brings it forward.
 #define TIDEGATE_CHECK_IGNORE_TRAFFIC 8
 
+// Why the last peer was picked, in `tidegate_record.chosen`: nobody was.
+#define TIDEGATE_CHOSEN_NOBODY 0
+
+// The selector's choice among the candidates.
+#define TIDEGATE_CHOSEN_SELECTOR 1
+
+// It was due for a trial.
+#define TIDEGATE_CHOSEN_TRIAL 2
+
+// It is out for failures, and nobody else was left.
+#define TIDEGATE_CHOSEN_LAST_RESORT 3
+
+// The panic policy applied: health was ignored.
+#define TIDEGATE_CHOSEN_PANIC 4
+
+// At random: the selector goes by a key, and the request had none.
+#define TIDEGATE_CHOSEN_NO_KEY 5
+
+// The counts are of the time of tidegate_request_record, not of the pick: plain picks count nothing.
+#define TIDEGATE_RECORD_LATER 1
+
+// Only the first 256 members were looked at.
+#define TIDEGATE_RECORD_PARTIAL 2
+
+// The last pick found nobody; the counts are of that pick.
+#define TIDEGATE_RECORD_REFUSED 4
+
 // GET; also what 0 means.
 #define TIDEGATE_METHOD_GET 1
 
@@ -286,6 +313,12 @@
 // have met such ones on this upstream in the last minute.
 #define TIDEGATE_PICK_FRESH 8
 
+// The peer is of another zone than the upstream's.
+#define TIDEGATE_PICK_FAR 16
+
+// The peer is out for failures, and is tried because nobody else is left. TRIAL is set too.
+#define TIDEGATE_PICK_LAST_RESORT 32
+
 // The outcome was charged to the peer.
 #define TIDEGATE_DECISION_FLAG_CHARGED 1
 
@@ -376,6 +409,9 @@
 // It is back, with `value` requests in flight.
 #define TIDEGATE_EVENT_WORKER_BACK 10
 
+// A peer would have been ejected, but TIDEGATE_HEALTH_JUDGE_ONLY is set.
+#define TIDEGATE_EVENT_PEER_NOTED 11
+
 // This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 #define TIDEGATE_EVENT_TABLE_REPLACED 8
 
@@ -384,6 +420,21 @@
 
 // A peer that was down takes traffic again: its checks pass, or a last resort succeeded.
 #define TIDEGATE_EVENT_PEER_UP 21
+
+// Failures in a row.
+#define TIDEGATE_DETECTOR_STREAK 1
+
+// A connection was refused, or the address can't be reached.
+#define TIDEGATE_DETECTOR_REFUSED 2
+
+// A share of failures above that of the other peers.
+#define TIDEGATE_DETECTOR_RATE 3
+
+// Requests hang while other peers answer.
+#define TIDEGATE_DETECTOR_PENDING 4
+
+// A trial failed.
+#define TIDEGATE_DETECTOR_TRIAL 5
 
 // The old table was of another layout version, or had other features.
 #define TIDEGATE_REPLACED_LAYOUT 1
@@ -469,6 +520,18 @@
 
 // For `hold_bytes`: hold no response back.
 #define TIDEGATE_HOLD_OFF 4294967295
+
+// For `health`: failures in a row and refused connections eject nobody.
+#define TIDEGATE_HEALTH_NO_STREAK 1
+
+// A share of failures above the others' ejects nobody.
+#define TIDEGATE_HEALTH_NO_RATE 2
+
+// Requests that hang eject nobody.
+#define TIDEGATE_HEALTH_NO_PENDING 4
+
+// Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
+#define TIDEGATE_HEALTH_JUDGE_ONLY 8
 
 // What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 #define TIDEGATE_VERDICT_NEED_MORE 0
@@ -979,6 +1042,87 @@ typedef struct tidegate_checker_info {
   uint64_t open;
 } tidegate_checker_info;
 
+// One attempt of a request: 16 bytes.
+typedef struct tidegate_attempt {
+  // The peer's slot, as in tidegate_pick.
+  uint32_t slot;
+  // How long it took in microseconds, saturating, in steps of 16.
+  uint32_t length_us;
+  // The slot's generation: the peer's handle is `(uint64_t)generation << 32 | slot`.
+  uint16_t generation;
+  // The response's status, 0 if there was none.
+  uint16_t status;
+  // TIDEGATE_CAUSE_*
+  uint8_t cause;
+  // TIDEGATE_PICK_* bits, FRESH left out.
+  uint8_t flags;
+  // TIDEGATE_DECISION_*; 0: it is open.
+  uint8_t verdict;
+  // TIDEGATE_WHY_*: why it was not retried.
+  uint8_t reason;
+} tidegate_attempt;
+
+// The decision record of a request: what it tried and why, 112 bytes.
+//
+// The counts tell how the upstream's members stood at the last pick; each member is counted once, by the first of
+// these that holds, in this order: picked, tried, draining, disabled, out (ejected, down), at_limit, slow_start,
+// priority, zone, else it is a candidate. They are kept for retries, refusals, and picks that are trials, last
+// resorts, in panic, of backups or of another zone; for all others see TIDEGATE_RECORD_LATER. At most
+// 256 members are looked at. A bound on load (`load_bound_percent`) is not among them.
+typedef struct tidegate_record {
+  // sizeof(tidegate_record)
+  size_t struct_size;
+  // The upstream's id.
+  uint32_t upstream;
+  // How many members it had.
+  uint32_t members;
+  // TIDEGATE_SELECTOR_*
+  uint8_t selector;
+  // TIDEGATE_CHOSEN_*: why the last attempt's peer.
+  uint8_t chosen;
+  // TIDEGATE_RECORD_* bits.
+  uint8_t flags;
+  // Attempts made.
+  uint8_t attempts_made;
+  // TIDEGATE_CAUSE_* of the last failure.
+  uint8_t cause;
+  // Elements of `attempts` that are set.
+  uint8_t attempts_len;
+  // The last status that came from the upstream, 0: none.
+  uint16_t received_status;
+  // Members that were picked or could have been.
+  uint16_t candidates;
+  // Tried by this request before.
+  uint16_t tried;
+  // Out for failures in traffic.
+  uint16_t ejected;
+  // Out by active checks.
+  uint16_t down;
+  // Drained by a person.
+  uint16_t draining;
+  // Disabled by a person.
+  uint16_t disabled;
+  // At their `max_in_flight`.
+  uint16_t at_limit;
+  // In slow start, which lets them in to a part of the picks.
+  uint16_t slow_start;
+  // Of the other side of the zone: far where a near one was picked, near where a far one was.
+  uint16_t zone;
+  // Of the other priority than the one picked.
+  uint16_t priority;
+  // Reserved, 0.
+  uint32_t reserved;
+  // The last attempts, the oldest of them first.
+  struct tidegate_attempt attempts[4];
+} tidegate_record;
+
+// The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
+// Do not copy or move it while an attempt is open.
+typedef struct tidegate_request {
+  // Private.
+  uint64_t opaque[64];
+} tidegate_request;
+
 // One request; 0 is the default everywhere.
 typedef struct tidegate_request_options {
   // sizeof(tidegate_request_options)
@@ -1084,13 +1228,6 @@ typedef struct tidegate_decision {
   // Reserved, 0.
   uint32_t reserved_hold;
 } tidegate_decision;
-
-// The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
-// Do not copy or move it while an attempt is open.
-typedef struct tidegate_request {
-  // Private.
-  uint64_t opaque[64];
-} tidegate_request;
 
 // An error response to be written. 0, NULL and length 0 are "unset" everywhere; only `status` must be set.
 // `tidegate_request_answer` fills in `status`, `cause`, `retry_after_s` and `received_status`.
@@ -1200,6 +1337,103 @@ typedef struct tidegate_answer_parts {
   size_t grpc_message_len;
 } tidegate_answer_parts;
 
+// What a shadow compared since it was set, and how often it would have decided otherwise.
+typedef struct tidegate_shadow {
+  // sizeof(tidegate_shadow)
+  size_t struct_size;
+  // Picks compared, those that found nobody too.
+  uint64_t picks;
+  // It would have picked another peer, with the same random numbers from the same place in the cycle; or nobody; or
+  // somebody instead of nobody. Between different selectors, or weights, this says little by itself.
+  uint64_t picks_other;
+  // The peer picked would have been out.
+  uint64_t picks_out;
+  // Outcomes and heads judged.
+  uint64_t outcomes;
+  // Ejections that would have happened, of peers that are not out.
+  uint64_t ejections_more;
+  // Ejections that happened, of peers that would not be out.
+  uint64_t ejections_fewer;
+  // Retries that would have been made.
+  uint64_t retries_more;
+  // Retries that would not have been made.
+  uint64_t retries_fewer;
+  // The client would have been given something else: a response instead of an answer, another status, a cut. What a
+  // retry leads to is not known, so requests that differ by one count there and not here.
+  uint64_t answers;
+} tidegate_shadow;
+
+// How an upstream is used; 0 is the default everywhere.
+typedef struct tidegate_upstream_options {
+  // sizeof(tidegate_upstream_options)
+  size_t struct_size;
+  // TIDEGATE_SELECTOR_*; default ROUND_ROBIN.
+  uint32_t selector;
+  // TIDEGATE_PANIC_*; default REFUSE.
+  uint32_t panic;
+  // SPREAD: panic while fewer than this percentage of the peers are eligible; default 50.
+  uint32_t panic_percent;
+  // Most attempts of a request, the first one counted; default: every peer once, at most 16.
+  uint32_t max_attempts;
+  // Consecutive failures that eject a peer, at most 31; default 5. A refused or unroutable connection ejects at once.
+  uint32_t eject_failures;
+  // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
+  uint32_t failure_statuses;
+  // First ejection in nanoseconds, half as long again with each one that follows, shortened at random by up to a
+  // quarter; not more than `eject_max_ns`; default 1 s.
+  uint64_t eject_base_ns;
+  // Longest ejection; default 60 s.
+  uint64_t eject_max_ns;
+  // Trials that must succeed before a peer that was ejected once takes its share again, at most 7; default 2. After n
+  // ejections n times as many, at most 7.
+  uint32_t half_open_successes;
+  // Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
+  // as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
+  uint32_t retry_budget_ppm;
+  // Retries a second that the budget allows in any case; default 10.
+  uint32_t retry_budget_min_per_s;
+  // Reserved, 0: anything else is INVALID.
+  uint32_t reserved;
+  // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
+  // more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
+  uint64_t backoff_base_ns;
+  // Largest bound; default 250 ms.
+  uint64_t backoff_max_ns;
+  // How long a request may take over all its attempts, before its last retry starts; default no limit.
+  uint64_t deadline_ns;
+  // Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
+  // that breaks off can be had from another peer; default 50 ms.
+  uint64_t hold_ns;
+  // Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
+  uint32_t hold_bytes;
+  // Reserved, 0.
+  uint32_t reserved_hold;
+  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
+  // once. Not at an upstream's first declaration, nor where no other peer can take traffic.
+  uint64_t slow_start_ns;
+  // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+  uint64_t latency_decay_ns;
+  // Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+  // 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+  uint32_t overflow_percent;
+  // No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+  // another peer can be taken; default no bound.
+  uint32_t load_bound_percent;
+  // The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+  // for this zone's part of the traffic (all zones bring the same). Default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved_2;
+  // TIDEGATE_HEALTH_NO_* and TIDEGATE_HEALTH_JUDGE_ONLY; default: every detector, and what they find is ejected.
+  uint32_t health;
+  // A peer whose share of failures is at least this many percent above that of the others, and twice it, beyond
+  // doubt, is ejected; at most 100; default 3.
+  uint32_t eject_rate_percent;
+  // A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
+  // for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
+  uint64_t eject_pending_ns;
+} tidegate_upstream_options;
+
 // Capacities of a table, fixed for its life; 0 is the default everywhere.
 typedef struct tidegate_table_options {
   // sizeof(tidegate_table_options)
@@ -1243,69 +1477,11 @@ typedef struct tidegate_event {
   // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
   // TIDEGATE_REPLACED_*.
   uint64_t value;
-} tidegate_event;
-
-// How an upstream is used; 0 is the default everywhere.
-typedef struct tidegate_upstream_options {
-  // sizeof(tidegate_upstream_options)
-  size_t struct_size;
-  // TIDEGATE_SELECTOR_*; default ROUND_ROBIN.
-  uint32_t selector;
-  // TIDEGATE_PANIC_*; default REFUSE.
-  uint32_t panic;
-  // SPREAD: panic while fewer than this percentage of the peers are eligible; default 50.
-  uint32_t panic_percent;
-  // Most attempts of a request, the first one counted; default: every peer once, at most 16.
-  uint32_t max_attempts;
-  // Consecutive failures that eject a peer, at most 31; default 5. A refused or unroutable connection ejects at once.
-  uint32_t eject_failures;
-  // TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
-  uint32_t failure_statuses;
-  // First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
-  // more than `eject_max_ns`; default 1 s.
-  uint64_t eject_base_ns;
-  // Longest ejection; default 60 s.
-  uint64_t eject_max_ns;
-  // Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
-  uint32_t half_open_successes;
-  // Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
-  // as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
-  uint32_t retry_budget_ppm;
-  // Retries a second that the budget allows in any case; default 10.
-  uint32_t retry_budget_min_per_s;
-  // Reserved, 0: anything else is INVALID.
+  // PEER_EJECTED, PEER_SPARED, PEER_NOTED: TIDEGATE_DETECTOR_*, what found it; else 0.
+  uint32_t detector;
+  // Reserved, 0.
   uint32_t reserved;
-  // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
-  // more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
-  uint64_t backoff_base_ns;
-  // Largest bound; default 250 ms.
-  uint64_t backoff_max_ns;
-  // How long a request may take over all its attempts, before its last retry starts; default no limit.
-  uint64_t deadline_ns;
-  // Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
-  // that breaks off can be had from another peer; default 50 ms.
-  uint64_t hold_ns;
-  // Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
-  uint32_t hold_bytes;
-  // Reserved, 0.
-  uint32_t reserved_hold;
-  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
-  // once. Not at an upstream's first declaration, nor where no other peer can take traffic.
-  uint64_t slow_start_ns;
-  // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
-  uint64_t latency_decay_ns;
-  // Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
-  // 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
-  uint32_t overflow_percent;
-  // No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
-  // another peer can be taken; default no bound.
-  uint32_t load_bound_percent;
-  // The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
-  // for this zone's part of the traffic (all zones bring the same). Default none.
-  uint32_t zone;
-  // Reserved, 0.
-  uint32_t reserved_2;
-} tidegate_upstream_options;
+} tidegate_event;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
 typedef struct tidegate_peer {
@@ -1677,6 +1853,22 @@ void tidegate_checker_free(struct tidegate_checker *checker);
 // `checker` is a live handle; `info` is writable and its `struct_size` set.
 tidegate_status tidegate_checker_describe(const struct tidegate_checker *checker, struct tidegate_checker_info *info);
 
+// Sets `*record` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `record` points to `size` writable bytes.
+tidegate_status tidegate_record_init(struct tidegate_record *record, size_t size);
+
+// Fills in the decision record of a request, at any time from its start on. It names no strings and points to
+// nothing: it can be kept, sent and compared. `tidegate_request_describe` has the same for people.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (never started), STRUCT_SIZE. Cost: a copy; where the counts are of
+// now, a look at each of at most 256 members. No allocation.
+//
+// # Safety
+// `request` was started by this worker; `record` is writable and its `struct_size` set.
+tidegate_status tidegate_request_record(const struct tidegate_request *request, struct tidegate_record *record);
+
 // Sets `*options` to its defaults: zeros and `size`. Thread rule: any-thread.
 //
 // # Safety
@@ -1804,7 +1996,9 @@ tidegate_status tidegate_request_answer(struct tidegate_request *request,
                                         struct tidegate_answer *answer);
 
 // Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
-// ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver"), at most 1024 bytes.
+// and then the selector and, where the last pick was out of the ordinary, how many members could be picked and what kept
+// the others out ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver | round_robin 2 of 3: 1
+// tried"), at most 1024 bytes. docs/why.md reads it.
 //
 // Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
 //
@@ -1865,6 +2059,41 @@ tidegate_status tidegate_answer_write_proxy_status(const struct tidegate_answer 
                                                    char *buf,
                                                    size_t cap,
                                                    size_t *needed);
+
+// Sets `*shadow` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `shadow` points to `size` writable bytes.
+tidegate_status tidegate_shadow_init(struct tidegate_shadow *shadow, size_t size);
+
+// Lets a second policy decide beside an upstream's own, on the same traffic, and counts what differs. Nothing of the
+// live upstream changes. `options` NULL: no longer. The counters begin anew unless the options are those of before.
+//
+// The shadow is an upstream of its own, named after the live one with "~shadow" behind it (whose name may then have 56
+// bytes at most), with a twin of each peer: it takes one of the table's upstreams and as many of its peers again. It
+// follows every declaration of the live list; if a later one finds no room for the twins, the shadow is taken off. It
+// emits no events, and is not for requests of the host's. Requests started after this call are compared. Not compared:
+// deadlines, hold-back, the time waited before a retry. Estimates of latency begin anew.
+//
+// Thread rule, waiting: as tidegate_upstream_open. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND, FULL, BUSY. Cost:
+// linear in the peers; each request of this upstream then takes the long path twice.
+//
+// # Safety
+// `table` is a live handle; `options` is NULL or valid.
+tidegate_status tidegate_upstream_set_shadow(const struct tidegate_table *table,
+                                             uint32_t upstream,
+                                             const struct tidegate_upstream_options *options,
+                                             uint64_t now_ns);
+
+// What the shadow of an upstream compared.
+//
+// Thread rule: any-thread. Errors: NULL, STRUCT_SIZE, NOT_FOUND (no such upstream, or it has no shadow).
+//
+// # Safety
+// `table` is a live handle; `shadow` is writable and its `struct_size` set.
+tidegate_status tidegate_upstream_shadow(const struct tidegate_table *table,
+                                         uint32_t upstream,
+                                         struct tidegate_shadow *shadow);
 
 // Writes the state of the whole table: TIDEGATE_STATUS_FORMAT_*. Not terminated by a NUL.
 //
@@ -2476,6 +2705,7 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_UPSTREAM_OPTIONS_INIT TIDEGATE_INIT(tidegate_upstream_options)
 #define TIDEGATE_PEER_INIT TIDEGATE_INIT(tidegate_peer)
 #define TIDEGATE_PEER_INFO_INIT TIDEGATE_INIT(tidegate_peer_info)
+#define TIDEGATE_SHADOW_INIT TIDEGATE_INIT(tidegate_shadow)
 #define TIDEGATE_WORKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_worker_options)
 #define TIDEGATE_REQUEST_OPTIONS_INIT TIDEGATE_INIT(tidegate_request_options)
 #define TIDEGATE_CHECK_OPTIONS_INIT TIDEGATE_INIT(tidegate_check_options)
@@ -2484,6 +2714,7 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
 #define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
 #define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)
+#define TIDEGATE_RECORD_INIT TIDEGATE_INIT(tidegate_record)
 #define TIDEGATE_VALIDATOR_OPTIONS_INIT TIDEGATE_INIT(tidegate_validator_options)
 #define TIDEGATE_VERDICT_INIT TIDEGATE_INIT(tidegate_verdict)
 #define TIDEGATE_FIELD_INIT TIDEGATE_INIT(tidegate_field)

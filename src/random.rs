@@ -19,6 +19,16 @@ impl Random {
         mix(seed)
     }
 
+    /// Where it stands: the same draws follow from the same.
+    pub fn seed(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Puts it where it stood.
+    pub fn reseed(&self, seed: u64) {
+        self.0.store(seed, Ordering::Relaxed);
+    }
+
     /// Takes the last draw back, for whoever begins anew with the same.
     #[inline]
     pub fn undraw(&self) {

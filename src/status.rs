@@ -3,7 +3,7 @@
 
 use crate::cause::Cause;
 use crate::health::PeerView;
-use crate::table::{PeerHandle, Table, UpstreamId};
+use crate::table::{Compared, Health, PeerHandle, Table, UpstreamId};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -37,8 +37,20 @@ struct UpstreamStatus {
     name: String,
     selector: &'static str,
     requests: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowStatus>,
     causes: BTreeMap<&'static str, u64>,
     peers: Vec<PeerStatus>,
+}
+
+/// What another policy would have done: see `table::shadow`.
+#[derive(Serialize)]
+struct ShadowStatus {
+    selector: &'static str,
+    #[serde(flatten)]
+    compared: Compared,
+    /// The peers that it would have out.
+    out: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -98,6 +110,9 @@ pub(crate) fn text(table: &Table, now: u64) -> String {
             );
         }
         let _ = writeln!(out, "  causes: {}", list(&upstream.causes));
+        if let Some(shadow) = &upstream.shadow {
+            let _ = writeln!(out, "{}", shadow.text());
+        }
     }
     out
 }
@@ -117,7 +132,11 @@ impl TableStatus {
             workers: table.workers().map(|(lane, pid)| WorkerStatus { lane, pid }).collect(),
             late_outcomes: table.late_outcomes(),
             checker: table.watcher(now).map(|(tenure, pid, silent_ms)| CheckerStatus { tenure, pid, silent_ms }),
-            upstreams: table.upstream_ids().map(|id| UpstreamStatus::read(table, id, now)).collect(),
+            upstreams: table
+                .upstream_ids()
+                .filter(|&id| table.shadow_of(id).is_none())
+                .map(|id| UpstreamStatus::read(table, id, now))
+                .collect(),
         }
     }
 }
@@ -128,9 +147,40 @@ impl UpstreamStatus {
             name: String::from_utf8_lossy(&table.upstream_name(id).unwrap_or_default()).into_owned(),
             selector: table.packed_policy(id).selector().name(),
             requests: table.requests(id),
+            shadow: ShadowStatus::read(table, id),
             causes: counts(|cause| table.upstream_cause_count(id, cause).unwrap_or(0)),
             peers: table.members(id).into_iter().filter_map(|peer| PeerStatus::read(table, peer, now)).collect(),
         }
+    }
+}
+
+impl ShadowStatus {
+    fn read(table: &Table, id: UpstreamId) -> Option<ShadowStatus> {
+        let (shadow, compared) = (table.shadow(id)?, table.compared(id)?);
+        let is_out = |peer: &PeerHandle| table.state(*peer).is_some_and(|s| s.health() != Health::Healthy);
+        let out = table.members(shadow).into_iter().filter(is_out);
+        Some(ShadowStatus {
+            selector: table.packed_policy(shadow).selector().name(),
+            compared,
+            out: out.filter_map(|peer| table.peer_display_name(peer).ok()).collect(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (c, out) = (&self.compared, if self.out.is_empty() { "-".into() } else { self.out.join(", ") });
+        format!(
+            "  shadow {}  picks {} other {} out {}  outcomes {} ejections +{} -{} retries +{} -{} answers {}  out now: {out}",
+            self.selector,
+            c.picks,
+            c.picks_other,
+            c.picks_out,
+            c.outcomes,
+            c.ejections_more,
+            c.ejections_fewer,
+            c.retries_more,
+            c.retries_fewer,
+            c.answers
+        )
     }
 }
 

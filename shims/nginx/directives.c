@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, STATE, LABEL } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -42,6 +42,7 @@ static const tg_key_t tg_upstream_keys[] = {
     { "decay", TIME, OPTION(latency_decay_ns), 10, ONE_HOUR_MS, "a time from 10ms to 1h" },
     { "overflow", PERCENT, OPTION(overflow_percent), 100, 1000, "a share from 100% to 1000%" },
     { "bound", PERCENT, OPTION(load_bound_percent), 100, 1000, "a share from 100% to 1000%" },
+    { "zone", COUNT, OPTION(zone), 1, 255, "a number from 1 to 255" },
     { "label", LABEL, 0, 1, 255, "1 to 255 printable ASCII characters" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
@@ -51,6 +52,13 @@ static const tg_key_t tg_health_keys[] = {
     { "pending", TIME, OPTION(eject_pending_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
     { "without", DETECTORS, OPTION(health), 0, 0, "a list of streak, rate and pending (\"rate,pending\")" },
     { "eject", JUDGE, OPTION(health), 0, 0, "\"on\" or \"off\"" },
+    { NULL, COUNT, 0, 0, 0, NULL },
+};
+
+static const tg_key_t tg_server_keys[] = {
+    { "zone", COUNT, offsetof(tidegate_peer, zone), 1, 255, "a number from 1 to 255" },
+    { "state", STATE, offsetof(tidegate_peer, admin), 0, 0, "\"up\", \"drain\" or \"down\"" },
+    { "name", LABEL, 0, 1, 63, "1 to 63 printable ASCII characters" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
 
@@ -97,6 +105,11 @@ static const tg_word_t tg_retries[] = {
 
 static const tg_word_t tg_mismatches[] = {
     { "refuse", TIDEGATE_MISMATCH_REFUSE }, { "replace", TIDEGATE_MISMATCH_REPLACE }, { NULL, 0 },
+};
+
+static const tg_word_t tg_states[] = {
+    { "up", TIDEGATE_ADMIN_ENABLED }, { "drain", TIDEGATE_ADMIN_DRAINING }, { "down", TIDEGATE_ADMIN_DISABLED },
+    { NULL, 0 },
 };
 
 static const tg_word_t *
@@ -209,6 +222,11 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
         *number = word != NULL ? word->value : 0;
         return *number != 0 ? NGX_OK : NGX_ERROR;
 
+    case STATE:
+        word = tg_word(tg_states, value->data, value->len);
+        *number = word != NULL ? word->value : 0;
+        return word != NULL ? NGX_OK : NGX_ERROR;
+
     default: /* LABEL */
         n = tg_printable(value->data, value->len) ? (ngx_int_t) value->len : NGX_ERROR;
         break;
@@ -313,15 +331,63 @@ tg_parse_keys(ngx_conf_t *cf, ngx_uint_t first, const tg_key_t *keys, void *opti
     return NGX_CONF_OK;
 }
 
+// SELECTOR [key=value …]: what is not said stays.
+static char *
+tg_parse_policy(ngx_conf_t *cf, tidegate_upstream_options *options, ngx_str_t *label)
+{
+    ngx_str_t *args = cf->args->elts;
+    const tg_word_t *selector = tg_word(tg_selectors, args[1].data, args[1].len);
+    u_char list[128];
+
+    if (selector == NULL) {
+        u_char *end = tg_list_words(list, list + sizeof(list), tg_selectors);
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "unknown selector \"%V\" in \"%V\": one of %*s is allowed", &args[1],
+                           &args[0], end - list, list);
+        return NGX_CONF_ERROR;
+    }
+
+    options->selector = selector->value;
+
+    return tg_parse_keys(cf, 2, tg_upstream_keys, options, label);
+}
+
+char *
+tg_parse_server(ngx_conf_t *cf, tidegate_peer *peer, ngx_str_t *name)
+{
+    return tg_parse_keys(cf, 2, tg_server_keys, peer, name);
+}
+
+char *
+tg_directive_shadow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    tg_upstream_t *upstream = conf;
+    ngx_str_t label = ngx_null_string;
+
+    if (upstream->uscf == NULL) {
+        return "must come behind \"tidegate\"";
+    }
+
+    if (upstream->shadowed) {
+        return "is duplicate";
+    }
+
+    upstream->shadowed = 1;
+    upstream->shadow = upstream->options;
+
+    if (tg_parse_policy(cf, &upstream->shadow, &label) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return label.len != 0 ? "has a \"label\", which nobody would see" : NGX_CONF_OK;
+}
+
 char *
 tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     tg_upstream_t *upstream = conf, **slot;
     ngx_http_upstream_srv_conf_t *us = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
     tg_main_t *main = ngx_http_conf_get_module_main_conf(cf, ngx_http_tidegate_module);
-    ngx_str_t *args = cf->args->elts;
-    const tg_word_t *selector;
-    u_char list[128];
 
     if (upstream->uscf != NULL) {
         return "is duplicate";
@@ -342,18 +408,7 @@ tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    selector = tg_word(tg_selectors, args[1].data, args[1].len);
-    if (selector == NULL) {
-        u_char *end = tg_list_words(list, list + sizeof(list), tg_selectors);
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "unknown selector \"%V\" in \"tidegate\": one of %*s is allowed",
-                           &args[1], end - list, list);
-        return NGX_CONF_ERROR;
-    }
-
-    upstream->options.selector = selector->value;
-
-    if (tg_parse_keys(cf, 2, tg_upstream_keys, &upstream->options, &upstream->label) != NGX_CONF_OK) {
+    if (tg_parse_policy(cf, &upstream->options, &upstream->label) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -76,8 +76,13 @@ tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
                               &from->name, us->file_name, us->line);
             }
 
-            tg_peer_from(&upstream->peers[upstream->npeers++], from, priority);
+            tg_peer_from(&upstream->peers[upstream->npeers], from, priority);
+            tg_server_apply(upstream, &from->server, &upstream->peers[upstream->npeers++]);
         }
+    }
+
+    if (tg_server_unused(cf, upstream) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     us->peer.init = tg_peer_init;
@@ -110,7 +115,15 @@ tg_declare_one(tg_upstream_t *upstream, tidegate_table *table)
         status = tidegate_upstream_set_peers(table, upstream->id, upstream->peers, upstream->npeers, tg_now(), NULL);
     }
 
+
     return status;
+}
+
+// Without `tidegate_shadow` takes off what a former configuration set.
+static tidegate_status
+tg_declare_shadow(tg_upstream_t *upstream, tidegate_table *table)
+{
+    return tidegate_upstream_set_shadow(table, upstream->id, upstream->shadowed ? &upstream->shadow : NULL, tg_now());
 }
 
 void
@@ -123,6 +136,11 @@ tg_declare(tg_main_t *main, ngx_log_t *log)
 
         if (status == TIDEGATE_OK) {
             upstreams[i]->declared = 1;
+            status = tg_declare_shadow(upstreams[i], main->table);
+            if (status != TIDEGATE_OK) {
+                ngx_log_error(NGX_LOG_ERR, log, 0, "tidegate: upstream \"%V\" goes without its shadow: %s",
+                              &upstreams[i]->uscf->host, tidegate_strerror(status));
+            }
         } else {
             tg_declare_failed(upstreams[i], log, status);
         }
@@ -148,7 +166,7 @@ tg_declare_try(ngx_conf_t *cf, tg_main_t *main)
     for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
         ngx_http_upstream_srv_conf_t *us = upstreams[i]->uscf;
 
-        if (tg_declare_one(upstreams[i], table) != TIDEGATE_OK) {
+        if (tg_declare_one(upstreams[i], table) != TIDEGATE_OK || tg_declare_shadow(upstreams[i], table) != TIDEGATE_OK) {
             (void) tidegate_last_error(text, sizeof(text), &len);
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "\"tidegate\" of upstream \"%V\" in %s:%ui: %*s", &us->host,
                           us->file_name, us->line, ngx_min(len, sizeof(text)), text);

@@ -18,11 +18,13 @@ tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
 {
     ngx_str_t name = ngx_string("tidegate");
     tg_upstream_t **upstreams = main->upstreams.elts;
-    ngx_uint_t peers = 0;
+    ngx_uint_t peers = 0, count = 0;
     ngx_pool_cleanup_t *cleanup;
 
     for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
-        peers += upstreams[i]->npeers;
+        // A shadow is an upstream with as many peers again.
+        peers += upstreams[i]->npeers << upstreams[i]->shadowed;
+        count += 1 + upstreams[i]->shadowed;
     }
 
     if (main->capacity.max_peers == 0) {
@@ -33,13 +35,13 @@ tg_table_zone(ngx_conf_t *cf, tg_main_t *main)
         main->capacity.max_upstreams = 64;
     }
 
-    if (peers > main->capacity.max_peers || main->upstreams.nelts > main->capacity.max_upstreams) {
+    if (peers > main->capacity.max_peers || count > main->capacity.max_upstreams) {
         ngx_http_upstream_srv_conf_t *last = upstreams[main->upstreams.nelts - 1]->uscf;
 
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "%ui upstreams with %ui servers, up to \"%V\" in %s:%ui, do not fit into a table of %uD upstreams "
+                      "%ui upstreams with %ui servers (shadows counted), up to \"%V\" in %s:%ui, do not fit into a table of %uD upstreams "
                       "and %uD peers: set \"tidegate_table upstreams=... peers=...;\"",
-                      main->upstreams.nelts, peers, &last->host, last->file_name, last->line,
+                      count, peers, &last->host, last->file_name, last->line,
                       main->capacity.max_upstreams, main->capacity.max_peers);
         return NGX_ERROR;
     }

@@ -53,12 +53,26 @@ typedef struct {
     ngx_event_t tick;
 } tg_main_t;
 
+// One `tidegate_server`; of `peer` only what it can say is set.
+typedef struct {
+    ngx_str_t server;
+    ngx_str_t name;
+    tidegate_peer peer;
+    u_char *file_name;
+    ngx_uint_t line;
+    unsigned used : 1;
+} tg_server_t;
+
 // `tidegate` in one upstream {}.
 typedef struct {
     ngx_http_upstream_srv_conf_t *uscf;
     tidegate_upstream_options options;
     // `tidegate_check`; its strings are the configuration's.
     tidegate_check_options check;
+    // `tidegate_shadow`.
+    tidegate_upstream_options shadow;
+    // tg_server_t; unset where there is none.
+    ngx_array_t servers;
     // The name that clients may see.
     ngx_str_t label;
     // What maglev hashes; NULL: nothing was said.
@@ -72,6 +86,7 @@ typedef struct {
     unsigned checked : 1;
     // `tidegate_health` was given.
     unsigned health_set : 1;
+    unsigned shadowed : 1;
     // The table knows it; otherwise its requests go round robin.
     unsigned declared : 1;
 } tg_upstream_t;
@@ -179,10 +194,17 @@ extern ngx_module_t ngx_http_tidegate_module;
 // directives.c
 char *tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_shadow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_parse_server(ngx_conf_t *cf, tidegate_peer *peer, ngx_str_t *name);
 char *tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+// servers.c
+char *tg_directive_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void tg_server_apply(tg_upstream_t *upstream, const ngx_str_t *server, tidegate_peer *peer);
+ngx_int_t tg_server_unused(ngx_conf_t *cf, const tg_upstream_t *upstream);
 
 // peers.c
 ngx_int_t tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);

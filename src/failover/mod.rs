@@ -15,24 +15,30 @@
 //! | `backoff` | how long to wait before one |
 //! | `race` | when a request must not go on an idle connection |
 //! | `answer` | status, cause and Retry-After of a generated response |
-//! | `record` | the attempts, for people |
+//! | `exclusion` | who could not be picked, and why |
+//! | `shadow` | a second policy beside the live one |
+//! | `record` | the decision record, and the same for people |
 
 mod answer;
 mod backoff;
 mod budget;
 mod decide;
+mod exclusion;
 mod hold;
 mod outcome;
 mod race;
 mod record;
 mod request;
+mod shadow;
 mod worker;
 
 pub use answer::Told;
 #[cfg(all(loom, test))]
 pub(crate) use budget::take as take_token;
 pub use decide::{Decision, Verdict, Why};
+pub use exclusion::{Standing, Standings};
 pub use hold::{Body, BodyEnd, Hold};
 pub use outcome::{Outcome, Phase, cause_from_errno};
+pub use record::{Attempt, Chosen, Record};
 pub use request::{Picked, Request};
 pub use worker::Worker;

@@ -8,12 +8,14 @@
 //! a trace where anything is out of the ordinary; the rules here are then asked from the beginning.
 
 mod plain;
+mod twin;
 
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
+use super::exclusion::{Pick, Standings};
 use super::race;
-use super::record::{self, Attempt};
-use super::{Outcome, Phase, Worker};
+use super::record::{self, Attempt, Record};
+use super::{Outcome, Phase, Worker, shadow};
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
@@ -58,6 +60,14 @@ pub struct Request {
     policy: PackedPolicy,
     /// Of its key; 0: it has none.
     hash: u64,
+    /// The attempt at whose pick `standings` were counted; 0: none. A pick that found nobody counts as the next.
+    counted: u8,
+    standings: Standings,
+    /// The upstream that decides beside this one, + 1; 0: none.
+    shadow: u32,
+    /// There, the flags of the open attempt, and its peer; 0: none is open.
+    twin_flags: u8,
+    twin: u64,
     record: [Attempt; MOST],
 }
 
@@ -140,6 +150,7 @@ impl Request {
             _ if policy.panic_percent() != 0
                 || policy.is_pooled()
                 || policy.is_bounded()
+                || policy.is_shadowed()
                 || worker.seat.writers == Writers::Many
                 || fresh =>
             {
@@ -151,7 +162,7 @@ impl Request {
             Selector::PeakEwma => Manner::PeakEwma,
             Selector::Maglev | Selector::SourceHash => Manner::Hashed,
         };
-        Ok(Request {
+        let mut request = Request {
             worker,
             seal: !(std::ptr::from_ref(worker).addr() as u64),
             upstream: id,
@@ -171,8 +182,27 @@ impl Request {
             received_status: 0,
             policy,
             hash: 0,
+            counted: 0,
+            standings: Standings::NONE,
+            shadow: 0,
+            twin_flags: 0,
+            twin: 0,
             record: [Attempt::NONE; MOST],
-        })
+        };
+        if policy.is_shadowed() {
+            request.start_shadow();
+        }
+        Ok(request)
+    }
+
+    #[cold]
+    fn start_shadow(&mut self) {
+        let worker = self.worker();
+        let Some(shadow) = worker.table().shadow(self.upstream) else { return };
+        if let Some(count) = worker.seat.requests_word(shadow) {
+            table::count_request(count, worker.seat.writers);
+        }
+        self.shadow = shadow.number() + 1;
     }
 
     /// Gives the request a key, for the selectors that hash one: any bytes, or, for `source_hash`, the client's
@@ -210,6 +240,13 @@ impl Request {
     #[cold]
     #[inline(never)]
     pub(crate) fn pick_by_rules(&mut self, now: u64) -> Result<Option<Picked>, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::pick(self, upstream, now),
+            None => self.pick_alone(now),
+        }
+    }
+
+    pub(super) fn pick_alone(&mut self, now: u64) -> Result<Option<Picked>, Error> {
         let worker = self.worker();
         worker.check(now)?;
         if self.state == Stage::Open {
@@ -238,6 +275,9 @@ impl Request {
             flags: choice.flags | if doubtful { DOUBTFUL } else { 0 },
             ..Attempt::NONE
         };
+        if index > 0 || choice.flags & !(Choice::COUNTED | Choice::BOUNDED) != 0 {
+            self.note_standings();
+        }
         Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags, self.fresh) }))
     }
 
@@ -315,6 +355,13 @@ impl Request {
 
     /// Judges the head of a response before anything goes to the client.
     pub fn head(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::head(self, upstream, outcome, now),
+            None => self.head_alone(outcome, now),
+        }
+    }
+
+    pub(super) fn head_alone(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open(now)?;
         self.received_status = outcome.status;
         let failing = self.failing_status(outcome);
@@ -367,6 +414,13 @@ impl Request {
     #[cold]
     #[inline(never)]
     fn report_by_rules(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
+        match self.shadow() {
+            Some(upstream) => shadow::report(self, upstream, outcome, now),
+            None => self.report_alone(outcome, now),
+        }
+    }
+
+    pub(super) fn report_alone(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
@@ -384,7 +438,7 @@ impl Request {
         let cause = if outcome.cause == Cause::NONE { Cause::UPSTREAM_STATUS } else { outcome.cause };
         self.received_status = outcome.status;
         if cause == Cause::CLIENT_CLOSED {
-            self.end(now);
+            self.end_alone(now);
             return Ok(Decision { cause, reason: Why::Hopeless, verdict: Verdict::Abort, ..Decision::deliver(self) });
         }
         if cause == Cause::UPSTREAM_STATUS && self.delivering {
@@ -430,6 +484,13 @@ impl Request {
 
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
+        match self.shadow() {
+            Some(upstream) => shadow::end(self, upstream, now),
+            None => self.end_alone(now),
+        }
+    }
+
+    pub(super) fn end_alone(&mut self, now: u64) {
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
@@ -463,6 +524,11 @@ impl Request {
         record::describe(self)
     }
 
+    /// The decision record.
+    pub fn explain(&self) -> Record {
+        Record::of(self)
+    }
+
     #[cold]
     fn refuse(&mut self, refusal: Refusal) -> Option<Picked> {
         if self.made == 0 && self.state == Stage::Idle {
@@ -471,7 +537,41 @@ impl Request {
         self.last = answer::cause_of_refusal(self, refusal);
         self.refused = self.made == 0;
         self.state = Stage::Ended;
+        self.standings = self.pick_to_explain(self.attempts(), None).standings();
+        self.counted = self.made + 1;
         None
+    }
+
+    /// Keeps who was excluded from the pick just made.
+    #[cold]
+    fn note_standings(&mut self) {
+        self.standings = self.last_pick().standings();
+        self.counted = self.made;
+    }
+
+    /// The pick of the last attempt.
+    fn last_pick(&self) -> Pick<'_> {
+        self.pick_to_explain(self.attempts().saturating_sub(1), self.current())
+    }
+
+    fn pick_to_explain(&self, tried: u32, chosen: Option<&Attempt>) -> Pick<'_> {
+        Pick {
+            table: self.table(),
+            upstream: self.upstream,
+            tried: self.record().get(..tried as usize).unwrap_or(&[]),
+            chosen: chosen.map(|attempt| attempt.slot),
+            panic: chosen.is_some_and(|attempt| attempt.flags & Choice::PANIC != 0),
+        }
+    }
+
+    /// Who was excluded from the last pick, counted when it was made.
+    pub(super) fn standings(&self) -> Option<&Standings> {
+        (self.counted != 0 && self.counted >= self.made).then_some(&self.standings)
+    }
+
+    /// Who would be excluded from the last pick as the peers stand now.
+    pub(super) fn standings_now(&self) -> Standings {
+        self.last_pick().standings()
     }
 
     fn charge(&mut self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
@@ -676,6 +776,23 @@ impl Request {
         self.refused.then_some(self.last)
     }
 
+    /// Whether the last pick was refused.
+    pub(super) fn found_nobody(&self) -> bool {
+        self.counted > self.made
+    }
+
+    pub(super) fn policy(&self) -> PackedPolicy {
+        self.policy
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        self.hash != 0
+    }
+
+    pub(super) fn received_status(&self) -> u16 {
+        self.received_status
+    }
+
     pub(super) fn last_cause(&self) -> Cause {
         self.last
     }
@@ -746,12 +863,14 @@ fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
     table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) & 1 != 0)
 }
 
-fn public_flags(flags: u8, fresh: bool) -> u32 {
+pub(super) fn public_flags(flags: u8, fresh: bool) -> u32 {
     let of = |bit: u8, public: u32| if flags & bit != 0 { public } else { 0 };
     of(Choice::TRIAL | Choice::LAST_RESORT, 1)
         | of(Choice::PANIC, 2)
         | of(Choice::BACKUP, 4)
         | if fresh { 8 } else { 0 }
+        | of(Choice::FAR, 16)
+        | of(Choice::LAST_RESORT, 32)
 }
 
 /// How often a pick starts anew when the membership changes under it.

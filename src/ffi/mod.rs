@@ -11,8 +11,10 @@
 
 pub mod cause;
 pub mod checker;
+pub mod record;
 pub mod request;
 pub mod responder;
+pub mod shadow;
 pub mod status;
 pub mod table;
 pub mod template;
@@ -348,8 +350,10 @@ mod tests {
         for (file, text) in [
             ("mod.rs", include_str!("mod.rs")),
             ("checker.rs", include_str!("checker.rs")),
+            ("record.rs", include_str!("record.rs")),
             ("request.rs", include_str!("request.rs")),
             ("responder.rs", include_str!("responder.rs")),
+            ("shadow.rs", include_str!("shadow.rs")),
             ("status.rs", include_str!("status.rs")),
             ("table.rs", include_str!("table.rs")),
             ("template.rs", include_str!("template.rs")),

@@ -102,6 +102,10 @@ pub const TIDEGATE_PICK_BACKUP: u32 = 4;
 /// Use a new connection, no idle one: this request has met one that was closed, or it can't be repeated and others
 /// have met such ones on this upstream in the last minute.
 pub const TIDEGATE_PICK_FRESH: u32 = 8;
+/// The peer is of another zone than the upstream's.
+pub const TIDEGATE_PICK_FAR: u32 = 16;
+/// The peer is out for failures, and is tried because nobody else is left. TRIAL is set too.
+pub const TIDEGATE_PICK_LAST_RESORT: u32 = 32;
 
 /// The outcome was charged to the peer.
 pub const TIDEGATE_DECISION_FLAG_CHARGED: u32 = 1;
@@ -660,7 +664,9 @@ pub unsafe extern "C" fn tidegate_request_answer(
 }
 
 /// Copies the decision record as one line of text: every attempt with its peer, cause, time and verdict
-/// ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver"), at most 1024 bytes.
+/// and then the selector and, where the last pick was out of the ordinary, how many members could be picked and what kept
+/// the others out ("10.0.0.1:80 connection_refused 0.2ms retry; 10.0.0.2:80 200 12.0ms deliver | round_robin 2 of 3: 1
+/// tried"), at most 1024 bytes. docs/why.md reads it.
 ///
 /// Thread rule: worker-owned. Errors: NULL, BUFFER. Cost: formats text; call it for the log, not on every request.
 ///
@@ -685,7 +691,7 @@ pub unsafe extern "C" fn tidegate_request_describe(
 /// `request` is NULL or points to a `tidegate_request` that is not used by another thread; where it was started, its
 /// worker lives.
 #[inline]
-unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
+pub(super) unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
     const { assert!(size_of::<Request>() <= size_of::<tidegate_request>() && align_of::<Request>() <= 8) };
     let refusal = if request.is_null() { TIDEGATE_ERR_NULL } else { TIDEGATE_ERR_STATE };
     // SAFETY: the caller's promise is the same.

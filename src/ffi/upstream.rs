@@ -572,7 +572,9 @@ pub unsafe extern "C" fn tidegate_peer_set_admin(
         // SAFETY: the caller vouches for the handle.
         let table = unsafe { table_ref(table) }?;
         let admin = Admin::from_number(admin).ok_or_else(|| Error::invalid(format!("admin is {admin}: 0, 1 or 2")))?;
-        crate::health::set_admin(table, PeerHandle::from_number(peer), admin, now_ns)
+        crate::health::set_admin(table, PeerHandle::from_number(peer), admin, now_ns)?;
+        table.sync_shadows();
+        Ok(())
     })
 }
 
@@ -624,7 +626,7 @@ pub unsafe extern "C" fn tidegate_upstream_forget_checks(
 
 /// # Safety
 /// `options` is NULL or valid.
-unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Error> {
+pub(super) unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Error> {
     if options.is_null() {
         return Ok(Policy::default());
     }

@@ -38,6 +38,14 @@ impl Cursor {
     }
 }
 
+impl Cursor {
+    /// Goes to where another one stands.
+    pub fn follow(&self, other: &Cursor) {
+        self.turn.store(other.turn.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.spill.store(other.spill.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 const UNPLACED: u32 = 1 << 31;
 
 /// The next place in a cycle of `len` (not 0).
@@ -139,6 +147,18 @@ impl Choice {
     /// cbindgen:ignore
     /// The upstream's count was raised and must be lowered.
     pub const BOUNDED: u8 = 32;
+    /// cbindgen:ignore
+    /// A peer of another zone than the gateway's.
+    pub const FAR: u8 = 64;
+    /// cbindgen:ignore
+    /// Another policy decides beside: the report needs all the rules.
+    pub const SHADOWED: u8 = 128;
+
+    /// Notes the pool that it came from.
+    fn from(mut self, pool: usize) -> Choice {
+        self.flags |= if pool % 2 != 0 { Choice::FAR } else { 0 };
+        self
+    }
 }
 
 /// Why nothing could be taken.
@@ -200,7 +220,7 @@ impl<'a> Filter<'a> {
     /// tenth. A key is let in once for all: what it was let in at comes from its hash.
     #[cold]
     fn lets_in(&self, entry: Entry, state: State) -> bool {
-        let of_key = || mix(self.hash ^ u64::from(entry.slot()) << 32);
+        let of_key = || mix(self.hash ^ self.table.identity_bits(entry.slot()));
         let drawn = if self.hash == 0 { self.random.next() } else { of_key() };
         self.in_need || drawn >> 48 < self.ramp(state)
     }
@@ -358,7 +378,7 @@ fn walk(
     let order = if policy.is_pooled() { pools::drawn(filter) } else { pools::IN_ORDER };
     let (mut refusal, first) = (Refusal::NoneEligible, order[0]);
     match from_pool(filter, policy.selector(), snapshot.pool(first), &cursors[first]) {
-        Ok(choice) => return Ok(choice),
+        Ok(choice) => return Ok(choice.from(first)),
         Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
         Err(Refusal::NoneEligible) => {}
     }
@@ -389,7 +409,7 @@ fn beyond_first(
 ) -> Result<Choice, Refusal> {
     for pool in order.into_iter().skip(1) {
         match from_pool(filter, policy.selector(), snapshot.pool(pool), &cursors[pool]) {
-            Ok(choice) => return Ok(choice),
+            Ok(choice) => return Ok(choice.from(pool)),
             Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
             Err(Refusal::NoneEligible) => {}
         }
@@ -397,13 +417,13 @@ fn beyond_first(
     if refusal == Refusal::AtLimit {
         return Err(refusal);
     }
-    for tier in order.map(|pool| snapshot.pool(pool)) {
-        if let Some(choice) = scan(filter, tier.members, |entry| {
+    for pool in order {
+        if let Some(choice) = scan(filter, snapshot.pool(pool).members, |entry| {
             let untried = !filter.tried.contains(&entry.slot());
             let state = untried.then(|| health::claim_last_resort(filter.table, entry.slot(), filter.now)).flatten()?;
             filter.take_exceptionally(entry, state, Choice::LAST_RESORT).ok()
         }) {
-            return Ok(choice);
+            return Ok(choice.from(pool));
         }
     }
     Err(refusal)

@@ -84,6 +84,21 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    fn upstream(self) -> Option<UpstreamId> {
+        match self {
+            EventKind::Ejected { upstream, .. }
+            | EventKind::HalfOpen { upstream, .. }
+            | EventKind::Healthy { upstream, .. }
+            | EventKind::Spared { upstream, .. }
+            | EventKind::AdminChanged { upstream, .. }
+            | EventKind::Noted { upstream, .. }
+            | EventKind::Down { upstream, .. }
+            | EventKind::Up { upstream, .. }
+            | EventKind::Membership { upstream, .. } => Some(upstream),
+            _ => None,
+        }
+    }
+
     /// kind, upstream, peer, cause, worker or detector, value
     fn parts(self) -> (u32, u32, u64, Cause, u32, u64) {
         match self {
@@ -118,6 +133,10 @@ impl Table {
     /// Writes an event.
     #[cold]
     pub(crate) fn emit(&self, kind: EventKind, now: u64) {
+        if kind.upstream().is_some_and(|id| self.shadow_of(id).is_some()) {
+            // Nothing of it happened.
+            return;
+        }
         let (kind, upstream, peer, cause, worker, value) = kind.parts();
         // Wrapping: a damaged head may hold any number.
         let number = self.region.header[header::EVENT_HEAD].fetch_add(1, Ordering::Relaxed).wrapping_add(1);

@@ -93,7 +93,12 @@ pub(super) mod upstream {
     pub(in crate::table) const WEIGHTS: usize = 29;
     /// Requests in flight, where load is bounded.
     pub(in crate::table) const IN_FLIGHT: usize = 30;
-    pub(in crate::table) const WORDS: usize = 32;
+    /// The upstream that shadows this one, + 1; or, with bit 32, the one that this one shadows: see `shadow`.
+    pub(in crate::table) const SHADOW: usize = 48;
+    /// In a shadow: what it compared.
+    pub(in crate::table) const COMPARED: usize = 49;
+    pub(in crate::table) const COMPARED_WORDS: usize = 9;
+    pub(in crate::table) const WORDS: usize = 64;
 }
 
 /// Words of a peer slot that only the control plane, reports of failures and status read.
@@ -119,6 +124,8 @@ pub(super) mod peer {
     pub(in crate::table) const NEXT: usize = 29;
     /// Which detector ejected it last, the cause << 8.
     pub(in crate::table) const EJECTED_BY: usize = 30;
+    /// The handle of the peer that stands for it in the shadow of its upstream; 0: none.
+    pub(in crate::table) const TWIN: usize = 31;
     pub(in crate::table) const WORDS: usize = 32;
 }
 

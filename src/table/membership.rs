@@ -124,8 +124,14 @@ impl Table {
         snapshot.members().take(self.region.capacity.peers as usize).filter_map(live).collect()
     }
 
-    /// Declares an upstream's peers. The handles come in the order of the list.
+    /// Declares an upstream's peers, and those of its shadow. The handles come in the order of the list.
     pub fn set_peers(&self, id: UpstreamId, specs: &[PeerSpec], now: u64) -> Result<Vec<PeerHandle>, Error> {
+        let handles = self.declare(id, specs, now)?;
+        self.declare_twins(id, specs, &handles, now);
+        Ok(handles)
+    }
+
+    pub(super) fn declare(&self, id: UpstreamId, specs: &[PeerSpec], now: u64) -> Result<Vec<PeerHandle>, Error> {
         if !self.has_upstream(id) {
             return Err(Error::new(TIDEGATE_ERR_NOT_FOUND, format!("there is no upstream {}", id.number())));
         }

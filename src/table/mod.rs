@@ -26,6 +26,7 @@
 //! | `lane` | in-flight counts |
 //! | `latency` | how long each peer takes, and the keys that order peers by cost |
 //! | `minimum` | the least of many keys |
+//! | `shadow` | the upstream that decides beside another |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `detector` | the names of what can eject a peer |
 //! | `tally` | what passive health remembers: attempts, failures, answers |
@@ -56,6 +57,7 @@ mod policy;
 mod region;
 mod schedule;
 mod seat;
+mod shadow;
 mod snapshot;
 mod state;
 mod watch;
@@ -75,6 +77,7 @@ pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
 pub(crate) use seat::{Published, Seat, SeatedUpstream};
 pub(crate) use snapshot::{Cycle, POOLS};
+pub use shadow::Compared;
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 pub(crate) use watch::Tenure;

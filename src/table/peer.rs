@@ -314,6 +314,12 @@ impl Table {
         crate::random::hash(&identity)
     }
 
+    /// As many bits of a peer's identity as tell it from its neighbours; without allocating.
+    pub(crate) fn identity_bits(&self, slot: u32) -> u64 {
+        let words = (0..word::ADDRESS_WORDS).map(|i| word::ADDRESS + i).chain((0..word::NAME_WORDS).map(|i| word::NAME + i));
+        words.fold(0, |bits: u64, which| crate::random::mix(bits.rotate_left(23) ^ self.peer_word_or_zero(slot, which)))
+    }
+
     /// Writes identity and parameters of a slot that holds no peer.
     pub(super) fn write_slot(&self, slot: u32, upstream: UpstreamId, spec: &PeerSpec, picks_base: u64) {
         let set = |w: usize, value: u64| {
@@ -327,6 +333,7 @@ impl Table {
         set(word::FAILURES, 0);
         set(word::LAST_RESORT, 0);
         set(word::EJECTED_BY, 0);
+        set(word::TWIN, 0);
         set(word::LENGTHS, u64::from(spec.address.len) | (spec.name.len() as u64) << 32);
         for (i, chunk) in spec.address.bytes.chunks_exact(8).enumerate() {
             set(word::ADDRESS + i, word_of(chunk));

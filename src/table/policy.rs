@@ -230,6 +230,9 @@ impl Policy {
     }
 }
 
+/// A bit of the packed part.
+const SHADOWED: u64 = 1 << 50;
+
 /// The packed part, read back. Any bits are some policy.
 #[derive(Clone, Copy)]
 pub(crate) struct PackedPolicy(u64);
@@ -250,6 +253,12 @@ impl PackedPolicy {
     #[inline]
     pub fn is_pooled(self) -> bool {
         self.0 >> 48 & 1 != 0
+    }
+
+    /// Whether another policy decides beside this one: see `shadow`.
+    #[inline]
+    pub fn is_shadowed(self) -> bool {
+        self.0 & SHADOWED != 0
     }
 
     /// Whether the load of each peer is bounded by its share.
@@ -337,7 +346,8 @@ impl Table {
                 word.store(value, Ordering::Relaxed);
             }
         };
-        set(word::POLICY, policy.packed());
+        let shadowed = if self.shadow(id).is_some() { SHADOWED } else { 0 };
+        set(word::POLICY, policy.packed() | shadowed);
         set(word::DEADLINE, policy.deadline_ns);
         set(word::EJECT_BASE, policy.eject_base_ns);
         set(word::EJECT_MAX, policy.eject_max_ns);
@@ -351,6 +361,32 @@ impl Table {
         self.set_pending_ns(id, policy.eject_pending_ns);
         let percents = u64::from(policy.overflow_percent) | u64::from(policy.load_bound_percent) << 16;
         set(word::SPREAD, percents | u64::from(policy.zone) << 32);
+    }
+
+    /// Sends the picks of an upstream through its shadow, or no longer.
+    pub(super) fn mark_shadowed(&self, id: UpstreamId, shadowed: bool) {
+        let change = |bits: u64| Some(if shadowed { bits | SHADOWED } else { bits & !SHADOWED });
+        if let Some(word) = self.upstream_word(id, word::POLICY) {
+            let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        }
+    }
+
+    /// What a policy wrote, to tell whether another one is another.
+    pub(super) fn policy_words(&self, id: UpstreamId) -> [u64; 11] {
+        [
+            word::POLICY,
+            word::DEADLINE,
+            word::EJECT_BASE,
+            word::EJECT_MAX,
+            word::BUDGET_POLICY,
+            word::BACKOFF_BASE,
+            word::BACKOFF_MAX,
+            word::DECAY,
+            word::SLOW_START,
+            word::SPREAD,
+            word::HOLD_BYTES,
+        ]
+        .map(|which| self.upstream_value(id, which))
     }
 
     /// How traffic is spread over the pools.

@@ -80,7 +80,7 @@ impl Entry {
     }
 
     /// The pool it belongs to in an upstream of this zone.
-    pub(super) fn pool(self, zone: u8) -> usize {
+    pub(crate) fn pool(self, zone: u8) -> usize {
         usize::from(self.is_backup()) * 2 + usize::from(zone != 0 && self.zone() != zone)
     }
 }

@@ -250,6 +250,18 @@ impl State {
         State(ADMIN.write(self.0, admin.number()))
     }
 
+    /// With what people and active checks say of another.
+    pub(crate) fn with_standing_of(self, other: State) -> State {
+        const STANDING: u64 = ADMIN.mask() | DOWN;
+        State(self.0 & !STANDING | other.0 & STANDING)
+    }
+
+    /// The slot's peer with all that is known of another.
+    pub(crate) fn with_history_of(self, other: State) -> State {
+        const OWN: u64 = GENERATION_MASK | LIVE;
+        State(self.0 & OWN | other.0 & !OWN).with_trial(false)
+    }
+
     /// With other passive health; trials start anew.
     pub fn with_health(self, health: Health) -> State {
         let code = match health {

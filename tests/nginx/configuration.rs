@@ -64,6 +64,26 @@ fn what_the_library_refuses_is_refused() {
 }
 
 #[test]
+fn bad_servers_and_shadows_are_refused() {
+    need_nginx!();
+    let with = |text: &str| upstream("tidegate round_robin;", &[SERVER], text);
+    let server = |rest: &str| with(&format!("tidegate_server {SERVER} {rest};"));
+    assert_refused(&server("zone=0"), &["\"0\" of \"zone\"", "1 to 255"]);
+    assert_refused(&server("state=away"), &["\"away\" of \"state\"", "\"drain\""]);
+    assert_refused(&server("weight=2"), &["\"weight=2\"", "zone, state, name"]);
+    assert_refused(&server(&format!("zone=1; tidegate_server {SERVER} zone=2")), &[SERVER, "duplicate"]);
+    assert_refused(&with("tidegate_server 127.0.0.1:9 zone=1;"), &["127.0.0.1:9", "\"app\"", "nginx.conf:"]);
+    let early = upstream(&format!("tidegate_server {SERVER} zone=1; tidegate round_robin;"), &[SERVER], "");
+    assert_refused(&early, &["behind \"tidegate\""]);
+    assert_refused(&with("tidegate_shadow fastest;"), &["\"fastest\"", "tidegate_shadow", "peak_ewma"]);
+    assert_refused(&with("tidegate_shadow random fails=0;"), &["\"0\" of \"fails\"", "1 to 31"]);
+    assert_refused(&with("tidegate_shadow random label=x;"), &["\"label\""]);
+    assert_refused(&with("tidegate_shadow random; tidegate_shadow random;"), &["duplicate"]);
+    let small = with("tidegate_shadow random;").http("tidegate_table peers=1;");
+    assert_refused(&small, &["2 upstreams with 2 servers", "1 peers"]);
+}
+
+#[test]
 fn a_second_balancer_is_refused() {
     need_nginx!();
     assert_refused(&upstream("least_conn; tidegate round_robin;", &[SERVER], ""), &["only balancer"]);
@@ -125,11 +145,14 @@ fn parameters_without_effect_are_warned_of() {
 fn every_directive_is_accepted() {
     need_nginx!();
     let full = "tidegate least_request fails=3 eject=500ms eject_max=10s trials=1 attempts=3 budget=10% budget_min=5 \
-                backoff=10ms backoff_max=100ms deadline=5s statuses=500,503 panic=40% label=orders-service; \
-                tidegate_hold_back 256k 100ms;";
+                backoff=10ms backoff_max=100ms deadline=5s statuses=500,503 panic=40% slow_start=5s decay=2s overflow=140% bound=150% zone=3 \
+                label=orders-service; \
+                tidegate_hold_back 256k 100ms; tidegate_hash_key $uri; tidegate_shadow peak_ewma fails=2 zone=4;";
     let servers =
         [SERVER, "127.0.0.1:2 weight=3 max_conns=10", "127.0.0.1:3 backup", "[::1]:4 down", "unix:/run/x.sock"];
-    let config = upstream(full, &servers, "keepalive 4; zone app 64k;")
+    let more = "tidegate_server 127.0.0.1:2 zone=3 state=drain name=second; tidegate_server unix:/run/x.sock state=up; \
+                keepalive 4; zone app 64k;";
+    let config = upstream(full, &servers, more)
         .upstream(
             "b",
             "tidegate round_robin budget=off panic=off statuses=off; tidegate_hold_back off;",

@@ -13,6 +13,7 @@ mod heads;
 mod health;
 mod keepalive;
 mod processes;
+mod shadows;
 mod subrequests;
 mod survival;
 mod tables;
