@@ -79,6 +79,8 @@ impl Worker {
         table.reclaim(now);
         table.finish_for_the_dead();
         table.scrub();
+        table.age_spans();
+        super::concurrency::adapt(table);
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
         table.upstream_ids().for_each(|id| crate::health::recount(table, id, now));

@@ -71,6 +71,8 @@ pub const TIDEGATE_DECISION_RETRY: u32 = 2;
 pub const TIDEGATE_DECISION_ANSWER: u32 = 3;
 /// The response is broken and part of it has gone out: end the client's connection so that it can see the cut.
 pub const TIDEGATE_DECISION_ABORT: u32 = 4;
+/// Of tidegate_request_expire: go on waiting for this attempt, until the host's own time-out.
+pub const TIDEGATE_DECISION_WAIT: u32 = 5;
 
 /// Why there was no (further) retry, in `tidegate_decision.reason`: there was one, or none was needed.
 pub const TIDEGATE_WHY_NONE: u32 = 0;
@@ -180,7 +182,8 @@ pub struct tidegate_outcome {
     pub status: u32,
     /// The validator's `reason`, if it rejected. Taken in; no decision depends on it yet.
     pub reason: u32,
-    /// The response's Retry-After in seconds. Taken in; no decision depends on it yet.
+    /// The response's Retry-After in seconds (`tidegate_retry_after_parse`). With a status that counts as a failure the
+    /// peer is put aside for so long, within the bounds of `tidegate_upstream_options.retry_after_max_ns`.
     pub retry_after_s: u32,
     /// How long connecting took, in nanoseconds; 0 on a reused connection.
     pub connect_ns: u64,
@@ -360,7 +363,8 @@ pub unsafe extern "C" fn tidegate_request_start(
 /// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer), QUEUED (all
+/// places are taken, and the request waits for one: `tidegate_request_queued`). Cost: O(1) at any number
 /// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 ///
 /// # Safety
@@ -685,7 +689,7 @@ pub unsafe extern "C" fn tidegate_request_describe(
 /// `request` is NULL or points to a `tidegate_request` that is not used by another thread; where it was started, its
 /// worker lives.
 #[inline]
-unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
+pub(super) unsafe fn request_mut<'a>(request: *mut tidegate_request) -> Result<&'a mut Request, Error> {
     const { assert!(size_of::<Request>() <= size_of::<tidegate_request>() && align_of::<Request>() <= 8) };
     let refusal = if request.is_null() { TIDEGATE_ERR_NULL } else { TIDEGATE_ERR_STATE };
     // SAFETY: the caller's promise is the same.
@@ -706,7 +710,7 @@ unsafe fn started<'a>(request: *mut tidegate_request) -> Option<&'a mut Request>
 }
 
 #[inline]
-fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
+pub(super) fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     let (Some(cause), Some(phase)) = (Cause::from_number(o.cause), Phase::from_number(o.phase)) else {
         return Err(Error::new(
             super::TIDEGATE_ERR_INVALID,
@@ -720,6 +724,7 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
         status: o.status.min(999) as u16,
         reason: o.reason,
         retry_after_s: o.retry_after_s,
+        connect_ns: o.connect_ns,
         head_ns: o.head_ns,
         total_ns: o.total_ns,
     })
@@ -746,7 +751,7 @@ fn export_pick(picked: &failover::Picked) -> tidegate_pick {
 }
 
 #[inline(always)]
-fn export_decision(d: &failover::Decision) -> tidegate_decision {
+pub(super) fn export_decision(d: &failover::Decision) -> tidegate_decision {
     tidegate_decision {
         struct_size: 0,
         verdict: d.verdict as u32,

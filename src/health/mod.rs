@@ -23,6 +23,7 @@
 //! sees what was written before. `keep_time` and the time of the last resort are Relaxed: they order nothing else.
 
 mod floor;
+mod hesitation;
 mod view;
 
 pub(crate) use floor::recount;
@@ -182,6 +183,11 @@ impl Evidence<'_> {
             floor::recount(self.table, self.upstream, self.now);
         }
         done
+    }
+
+    /// Whether the peer has failed since its last success, or is out.
+    pub fn is_failing(&self) -> bool {
+        self.current().is_none_or(|state| state.streak() != 0 || state.health() != Health::Healthy)
     }
 
     #[inline]

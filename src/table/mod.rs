@@ -25,6 +25,8 @@
 //! | `lease` | who holds a lane, and how that ends |
 //! | `lane` | in-flight counts |
 //! | `latency` | how long each peer takes, and the keys that order peers by cost |
+//! | `timing` | how long an upstream's responses take |
+//! | `admission` | limits and queue of an upstream |
 //! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
@@ -33,6 +35,7 @@
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
 //! relative.
 
+mod admission;
 mod capacity;
 mod control;
 mod counters;
@@ -54,7 +57,9 @@ mod schedule;
 mod seat;
 mod snapshot;
 mod state;
+mod timing;
 
+pub(crate) use admission::Adaptive;
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
 pub use identity::ProcessIdentity;
@@ -70,6 +75,7 @@ pub(crate) use seat::{Published, Seat, SeatedUpstream};
 pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
+pub(crate) use timing::Span;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

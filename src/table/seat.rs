@@ -23,6 +23,8 @@ pub(crate) struct Seat {
     attempts: Words,
     /// The lane's words, one an upstream.
     requests: Words,
+    /// As `requests`.
+    waiting: Words,
     pub writers: Writers,
     lease: &'static AtomicU64,
     lane: Lane,
@@ -46,6 +48,7 @@ impl Seat {
             least: LeastMethod::best(),
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
             requests: row(region.requests, region.requests_row, region.capacity.upstreams),
+            waiting: row(region.waiting, region.requests_row, region.capacity.upstreams),
             writers,
             lease,
             lane,
@@ -83,6 +86,11 @@ impl Seat {
     #[inline]
     pub fn requests_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.requests.get(id.index())
+    }
+
+    /// The word that counts this worker's requests in the queue of an upstream.
+    pub fn waiting_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.waiting.get(id.index())
     }
 
     /// The aggregate of requests in flight on a peer.
