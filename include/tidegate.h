@@ -2316,6 +2316,7 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_WORKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_worker_options)
 #define TIDEGATE_REQUEST_OPTIONS_INIT TIDEGATE_INIT(tidegate_request_options)
 #define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
+#define TIDEGATE_TIMES_INIT TIDEGATE_INIT(tidegate_times)
 #define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
 #define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)
 #define TIDEGATE_VALIDATOR_OPTIONS_INIT TIDEGATE_INIT(tidegate_validator_options)

@@ -117,7 +117,7 @@ tg_patience_over(tg_request_t *p, uint64_t now)
     }
 
     ngx_http_set_log_request(client->log, r);
-    ngx_log_error(NGX_LOG_WARN, client->log, 0, "tidegate: gave up on %V after %uL ms, and asks another peer",
+    ngx_log_error(NGX_LOG_INFO, client->log, 0, "tidegate: gave up on %V after %uL ms, and asks another peer",
                   p->peer_name, outcome.total_ns / 1000000);
 
     p->open = 0;
