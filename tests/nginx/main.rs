@@ -10,6 +10,7 @@ mod configuration;
 mod failover;
 mod heads;
 mod keepalive;
+mod limits;
 mod processes;
 mod subrequests;
 mod survival;
