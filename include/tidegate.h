@@ -270,6 +270,9 @@
 // The response is broken and part of it has gone out: end the client's connection so that it can see the cut.
 #define TIDEGATE_DECISION_ABORT 4
 
+// Of tidegate_request_expire: go on waiting for this attempt, until the host's own time-out.
+#define TIDEGATE_DECISION_WAIT 5
+
 // Why there was no (further) retry, in `tidegate_decision.reason`: there was one, or none was needed.
 #define TIDEGATE_WHY_NONE 0
 
@@ -436,6 +439,9 @@
 // A trial failed.
 #define TIDEGATE_DETECTOR_TRIAL 5
 
+// The peer itself asked for a pause, by Retry-After.
+#define TIDEGATE_DETECTOR_RETRY_AFTER 6
+
 // The old table was of another layout version, or had other features.
 #define TIDEGATE_REPLACED_LAYOUT 1
 
@@ -532,6 +538,15 @@
 
 // Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
 #define TIDEGATE_HEALTH_JUDGE_ONLY 8
+
+// For `timeout_floor_ns` and `retry_after_max_ns`.
+#define TIDEGATE_OFF 18446744073709551615ull
+
+// The upstream's limit is `max_in_flight`.
+#define TIDEGATE_CONCURRENCY_FIXED 1
+
+// It follows the latency that tidegate_request_head is told, from 64 at the beginning, and stays below `max_in_flight`.
+#define TIDEGATE_CONCURRENCY_ADAPTIVE 2
 
 // What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 #define TIDEGATE_VERDICT_NEED_MORE 0
@@ -1176,7 +1191,8 @@ typedef struct tidegate_outcome {
   uint32_t status;
   // The validator's `reason`, if it rejected. Taken in; no decision depends on it yet.
   uint32_t reason;
-  // The response's Retry-After in seconds. Taken in; no decision depends on it yet.
+  // The response's Retry-After in seconds (`tidegate_retry_after_parse`). With a status that counts as a failure the
+  // peer is put aside for so long, within the bounds of `tidegate_upstream_options.retry_after_max_ns`.
   uint32_t retry_after_s;
   // How long connecting took, in nanoseconds; 0 on a reused connection.
   uint64_t connect_ns;
@@ -1432,6 +1448,22 @@ typedef struct tidegate_upstream_options {
   // A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
   // for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
   uint64_t eject_pending_ns;
+  // Least time-out that tidegate_request_times advises; default 100 ms, at most a day. TIDEGATE_OFF: no advice.
+  uint64_t timeout_floor_ns;
+  // A peer whose failing status comes with Retry-After is put aside for as long, but no longer than this and never as
+  // the last usable one; default 300 s, at most a day. TIDEGATE_OFF: Retry-After is ignored.
+  uint64_t retry_after_max_ns;
+  // Most attempts in flight over all peers and workers, exactly; default no limit.
+  uint32_t max_in_flight;
+  // Most requests that wait for a place, here or on a peer at its `max_in_flight`, at most 1,000,000: see
+  // TIDEGATE_ERR_QUEUED. Default 0: they are turned away at once.
+  uint32_t max_queue;
+  // How long a request waits at most; default 1 s, at most 60 s.
+  uint64_t queue_ns;
+  // TIDEGATE_CONCURRENCY_*; default FIXED.
+  uint32_t concurrency;
+  // Reserved, 0.
+  uint32_t reserved_3;
 } tidegate_upstream_options;
 
 // Capacities of a table, fixed for its life; 0 is the default everywhere.
@@ -1648,6 +1680,18 @@ typedef struct tidegate_validator {
   uint64_t opaque[64];
 } tidegate_validator;
 
+// Advice on the open attempt, in nanoseconds from its pick; 0: none, the host's own time-out holds.
+typedef struct tidegate_times {
+  // sizeof(tidegate_times)
+  size_t struct_size;
+  // Until the response's head: then ask tidegate_request_expire.
+  uint64_t timeout_ns;
+  // Until a new connection stands, TLS included: then ask tidegate_request_expire.
+  uint64_t connect_timeout_ns;
+  // After this a second attempt beside the first would pay: 95 % of the upstream's responses have come by then.
+  uint64_t hedge_ns;
+} tidegate_times;
+
 // How a worker joins; 0 is the default everywhere.
 typedef struct tidegate_worker_options {
   // sizeof(tidegate_worker_options)
@@ -1722,6 +1766,9 @@ typedef struct tidegate_worker_options {
 // The table's times are of another clock than this process's: it was made in another time namespace, or later than
 // `now_ns`.
 #define TIDEGATE_ERR_CLOCK -18
+
+// All places of the upstream are taken, and the request waits for one: `tidegate_request_queued` says when to pick again.
+#define TIDEGATE_ERR_QUEUED -19
 
 #ifdef __cplusplus
 extern "C" {
@@ -1930,14 +1977,13 @@ tidegate_status tidegate_request_start(const struct tidegate_worker *worker,
 // Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 //
 // Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer), QUEUED (all
+// places are taken, and the request waits for one: `tidegate_request_queued`). Cost: O(1) at any number
 // of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 //
 // # Safety
 // `request` was started by this worker; `pick` is writable and its `struct_size` set.
-tidegate_status tidegate_request_pick(struct tidegate_request *request,
-                                      uint64_t now_ns,
-                                      struct tidegate_pick *pick);
+tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t now_ns, struct tidegate_pick *pick);
 
 // Judges the status of a response whose head has come, before anything goes to the client: DELIVER (the attempt
 // stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
@@ -2639,6 +2685,64 @@ const char *tidegate_version(uint32_t least);
 // Thread rule: any-thread. Cost: none.
 uint32_t tidegate_abi_version(void);
 
+// Sets `*times` to zeros and `size`. Thread rule: any-thread.
+//
+// # Safety
+// `times` points to `size` writable bytes.
+tidegate_status tidegate_times_init(struct tidegate_times *times, size_t size);
+
+// How long to wait for the attempt that was picked, from the latency that this upstream has shown: three times what
+// 99 % of the responses took, at least `tidegate_upstream_options.timeout_floor_ns`. The host's own time-outs bound it
+// from above. All zeros where another attempt could not follow (no other peer, no attempt left, for `timeout_ns` and
+// `hedge_ns` also: the request may not be repeated), and while too little is known: the latencies are those that
+// tidegate_request_head is told, and tidegate_worker_tick makes the advice of them.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE, STRUCT_SIZE. Cost: a handful of loads.
+//
+// # Safety
+// `request` was started by this worker; `times` is writable and its `struct_size` set.
+tidegate_status tidegate_request_times(struct tidegate_request *request, uint64_t now_ns, struct tidegate_times *times);
+
+// Asks what to do when a time of `tidegate_times` is over: RETRY (the attempt is closed and a token of the retry budget
+// is spent: drop it, wait `wait_ns`, pick again) or WAIT (it goes on, until the host's own time-out; don't ask again).
+// `outcome` says how far the attempt is; its `cause` may be unset. The peer is charged, but for being slow it is not
+// ejected before it has been silent for twice the time.
+//
+// Thread rule: worker-owned. Errors: as tidegate_request_report. Cost: as the report of a failure.
+//
+// # Safety
+// As tidegate_request_report.
+tidegate_status tidegate_request_expire(struct tidegate_request *request,
+                                        const struct tidegate_outcome *outcome,
+                                        uint64_t now_ns,
+                                        struct tidegate_decision *decision);
+
+// After TIDEGATE_ERR_QUEUED: `*again_ns` is when to pick again, in nanoseconds from now, for another worker may have
+// freed a place by then, and `*left_ns` what is left of the request's time in the queue: a pick after it answers NO_PEER.
+// Keep waiting requests of an upstream in their order, and pick for the first of them only: after `*again_ns`, and
+// whenever an attempt of this worker on the upstream has ended; go on with the next one until a pick answers QUEUED.
+// Zeros: the request waits for nothing. tidegate_request_end leaves the queue.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE.
+//
+// # Safety
+// `request` was started by this worker; `again_ns` and `left_ns` are writable.
+tidegate_status tidegate_request_queued(struct tidegate_request *request,
+                                        uint64_t now_ns,
+                                        uint64_t *again_ns,
+                                        uint64_t *left_ns);
+
+// The value of Retry-After as seconds from now, for `tidegate_outcome.retry_after_s`: a number of seconds, or a date in
+// one of the three forms of RFC 9110, section 5.6.7, compared with `unix_seconds`. 0: it is neither, or over. At most 86400.
+//
+// Thread rule: any-thread. Cost: linear in the value.
+//
+// # Safety
+// `value` points to `len` readable bytes.
+uint32_t tidegate_retry_after_parse(const char *value,
+                                    size_t len,
+                                    int64_t unix_seconds);
+
 // Sets `*options` to its defaults: zeros and `size`.
 //
 // Thread rule: any-thread.
@@ -2712,6 +2816,7 @@ tidegate_status tidegate_worker_tick(struct tidegate_worker *worker, uint64_t no
 #define TIDEGATE_CHECKER_OPTIONS_INIT TIDEGATE_INIT(tidegate_checker_options)
 #define TIDEGATE_CHECKER_INFO_INIT TIDEGATE_INIT(tidegate_checker_info)
 #define TIDEGATE_PICK_INIT TIDEGATE_INIT(tidegate_pick)
+#define TIDEGATE_TIMES_INIT TIDEGATE_INIT(tidegate_times)
 #define TIDEGATE_OUTCOME_INIT TIDEGATE_INIT(tidegate_outcome)
 #define TIDEGATE_DECISION_INIT TIDEGATE_INIT(tidegate_decision)
 #define TIDEGATE_RECORD_INIT TIDEGATE_INIT(tidegate_record)

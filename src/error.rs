@@ -46,6 +46,8 @@ pub const TIDEGATE_ERR_LEASE_LOST: tidegate_status = -17;
 /// The table's times are of another clock than this process's: it was made in another time namespace, or later than
 /// `now_ns`.
 pub const TIDEGATE_ERR_CLOCK: tidegate_status = -18;
+/// All places of the upstream are taken, and the request waits for one: `tidegate_request_queued` says when to pick again.
+pub const TIDEGATE_ERR_QUEUED: tidegate_status = -19;
 
 /// What the layers below return: a status and, for the error path, a sentence.
 #[derive(Debug)]
@@ -111,6 +113,7 @@ pub(crate) fn describe(status: tidegate_status) -> &'static std::ffi::CStr {
         TIDEGATE_ERR_READ_ONLY => c"the table was opened to be read only",
         TIDEGATE_ERR_LEASE_LOST => c"the worker's lease is gone: leave and join anew",
         TIDEGATE_ERR_CLOCK => c"the table's times are of another clock",
+        TIDEGATE_ERR_QUEUED => c"all places are taken; the request waits for one",
         _ => c"unknown status",
     }
 }

@@ -39,6 +39,10 @@ struct UpstreamStatus {
     requests: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowStatus>,
+    limit: Option<u64>,
+    waiting: u64,
+    queued: u64,
+    head_p99_ms: Option<u64>,
     causes: BTreeMap<&'static str, u64>,
     peers: Vec<PeerStatus>,
 }
@@ -148,6 +152,10 @@ impl UpstreamStatus {
             selector: table.packed_policy(id).selector().name(),
             requests: table.requests(id),
             shadow: ShadowStatus::read(table, id),
+            limit: table.packed_policy(id).is_limited().then(|| table.limit_in_force(id)),
+            waiting: table.queue_counts(id).0,
+            queued: table.queue_counts(id).1,
+            head_p99_ms: Some(table.found_spans(id).head_p99_ns.div_ceil(1_000_000)).filter(|&ms| ms != 0),
             causes: counts(|cause| table.upstream_cause_count(id, cause).unwrap_or(0)),
             peers: table.members(id).into_iter().filter_map(|peer| PeerStatus::read(table, peer, now)).collect(),
         }

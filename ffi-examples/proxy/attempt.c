@@ -1,7 +1,8 @@
 // One try of a request on a peer, and what follows from how it went. This is the file to read for the order of calls:
 //
 //   attempt_begin     tidegate_request_start
-//   attempt_run       tidegate_request_pick, connect or reuse, tidegate_validator_start
+//   attempt_run       tidegate_request_pick, tidegate_request_times, connect or reuse, tidegate_validator_start
+//   impatient         tidegate_request_expire: wait on, or ask another peer?
 //   feed              tidegate_validator_feed: what the bytes mean
 //   on_head           tidegate_request_head: deliver it, or try again?
 //   fail, complete    tidegate_request_report: how it ended, and what now?
@@ -22,6 +23,7 @@ static uint64_t now(const struct client *c) { return c->worker->loop.now; }
 static void leave(struct client *c) {
     struct attempt *a = &c->attempt;
     timer_disarm(&c->worker->loop, &a->timer);
+    timer_disarm(&c->worker->loop, &a->patience);
     if (a->connection) connection_close(a->connection);
     a->connection = NULL;
     a->state = ATTEMPT_NONE;
@@ -128,6 +130,7 @@ static void on_head(struct client *c, const tidegate_verdict *v) {
         client_fail(c);
     } else if (d.verdict == TIDEGATE_DECISION_DELIVER) {
         a->head_done = true;
+        timer_disarm(&c->worker->loop, &a->patience);
         client_respond(c, v, &d);
     } else {
         obey(c, &d);
@@ -255,6 +258,17 @@ void attempt_send(struct client *c) {
     }
 }
 
+// Arms the timer for the next time that the library advised.
+static void arm_patience(struct client *c) {
+    struct attempt *a = &c->attempt;
+    uint64_t due = a->state == ATTEMPT_CONNECT ? a->connect_due : a->head_due;
+    if (due) {
+        timer_arm(&c->worker->loop, &a->patience, due);
+    } else {
+        timer_disarm(&c->worker->loop, &a->patience);
+    }
+}
+
 static void ready(struct source *source, uint32_t events) {
     struct connection *k = CONTAINER_OF(source, struct connection, source);
     struct client *c = k->client;
@@ -268,6 +282,7 @@ static void ready(struct source *source, uint32_t events) {
         } else if (events & EPOLLOUT) {
             a->connect_ns = now(c) - a->started;
             a->state = ATTEMPT_ACTIVE;
+            arm_patience(c);
         }
     }
     attempt_send(c);
@@ -300,6 +315,36 @@ static void expired(struct timer *timer) {
     client_drive(c);
 }
 
+static void impatient(struct timer *timer) {
+    struct attempt *a = CONTAINER_OF(timer, struct attempt, patience);
+    struct client *c = CONTAINER_OF(a, struct client, attempt);
+    uint64_t due = a->state == ATTEMPT_CONNECT ? a->connect_due : a->head_due;
+    if (a->head_done || !due) return;
+    if (due > now(c)) {
+        // It was armed for the connection, which stands: the head has longer.
+        arm_patience(c);
+        return;
+    }
+    tidegate_outcome o = outcome(c);
+    tidegate_decision d = TIDEGATE_DECISION_INIT;
+    if (o.phase != TIDEGATE_PHASE_SEND && tidegate_request_expire(&c->tidegate, &o, now(c), &d) == TIDEGATE_OK &&
+        d.verdict == TIDEGATE_DECISION_RETRY) {
+        obey(c, &d);
+        attempt_run(c);
+        client_drive(c);
+    }
+}
+
+// How long to wait for the peer that was picked.
+static void ask_patience(struct client *c) {
+    struct attempt *a = &c->attempt;
+    tidegate_times times = TIDEGATE_TIMES_INIT;
+    if (tidegate_request_times(&c->tidegate, now(c), &times) != TIDEGATE_OK) return;
+    a->head_due = times.timeout_ns ? a->started + times.timeout_ns : 0;
+    a->connect_due = times.connect_timeout_ns ? a->started + times.connect_timeout_ns : 0;
+    arm_patience(c);
+}
+
 // Picks a peer and sets out for it.
 static void pick(struct client *c) {
     struct attempt *a = &c->attempt;
@@ -307,6 +352,17 @@ static void pick(struct client *c) {
     timer_disarm(&w->loop, &a->timer);
     a->pick = (tidegate_pick)TIDEGATE_PICK_INIT;
     tidegate_status status = tidegate_request_pick(&c->tidegate, now(c), &a->pick);
+    if (status == TIDEGATE_ERR_QUEUED) {
+        uint64_t again, left;
+        a->state = ATTEMPT_WAIT;
+        a->waits_for = WAITS_TO_RETRY;
+        if (tidegate_request_queued(&c->tidegate, now(c), &again, &left) == TIDEGATE_OK) {
+            timer_arm(&w->loop, &a->timer, now(c) + again);
+        } else {
+            client_fail(c);
+        }
+        return;
+    }
     if (status == TIDEGATE_ERR_NO_PEER) {
         a->state = ATTEMPT_NONE;
         client_answer(c);
@@ -331,6 +387,7 @@ static void pick(struct client *c) {
         fail(c, tidegate_cause_from_errno(errno, TIDEGATE_PHASE_CONNECT, 0), 0);
         return;
     }
+    ask_patience(c);
     a->connection->client = c;
     a->connection->source.ready = ready;
     tidegate_validator_options options = TIDEGATE_VALIDATOR_OPTIONS_INIT;
@@ -340,6 +397,7 @@ static void pick(struct client *c) {
         client_fail(c);
     } else if (a->reused) {
         a->state = ATTEMPT_ACTIVE;
+        arm_patience(c);
         attempt_send(c);
     }
 }
@@ -355,6 +413,7 @@ void attempt_begin(struct client *c) {
     options.method = c->method;
     if (c->streaming) options.flags |= TIDEGATE_REQUEST_NOT_REPLAYABLE;
     c->attempt.timer.fire = expired;
+    c->attempt.patience.fire = impatient;
     if (tidegate_request_start(c->worker->tidegate, &c->tidegate, &options, now(c)) != TIDEGATE_OK) {
         client_fail(c);
         return;

@@ -31,6 +31,11 @@ static const char usage[] =
     "  --hold-bytes N            keep this much of a body back until it is complete (65536), where one that breaks\n"
     "                            off could be had from another peer; 0: pass it on at once\n"
     "  --hold-ms N               but not for longer than this after its head (50)\n"
+    "  --timeout-floor-ms N      give a peer up that is far slower than usual, where another may be asked, but not before\n"
+    "                            this (100); 0: never\n"
+    "  --max-in-flight N         requests at peers at once, over all workers (no limit)\n"
+    "  --queue N                 requests that wait for a place where there is a limit (0: answer 503 at once)\n"
+    "  --queue-ms N              for as long (1000)\n"
     "  --idle-per-peer N         idle connections kept by worker and peer (16)\n"
     "  --no-keepalive            a new connection to the peer for each request\n"
     "  --upstream-name NAME      public name of the service behind (upstream)\n"
@@ -114,7 +119,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     *o = (struct options){
         .workers = 1, .connect_timeout_ms = 1000, .read_timeout_ms = 30000, .client_timeout_ms = 30000,
         .idle_timeout_ms = 30000, .stop_timeout_ms = 10000, .idle_per_peer = 16, .retry_percent = 20,
-        .hold_bytes = OUT_LOW, .hold_ms = 50,
+        .hold_bytes = OUT_LOW, .hold_ms = 50, .timeout_floor_ms = 100, .queue_ms = 1000,
         .upstream_name = "upstream", .label = "tidegate", .upstream = TIDEGATE_UPSTREAM_OPTIONS_INIT,
     };
     const uint32_t day = 86400 * 1000;
@@ -135,6 +140,10 @@ void options_parse(struct options *o, int argc, char **argv) {
         {"stop-timeout-ms", &o->stop_timeout_ms, 1, day},
         {"hold-bytes", &o->hold_bytes, 0, OUT_LOW},
         {"hold-ms", &o->hold_ms, 1, day},
+        {"timeout-floor-ms", &o->timeout_floor_ms, 0, day},
+        {"max-in-flight", &o->upstream.max_in_flight, 1, 1000000},
+        {"queue", &o->upstream.max_queue, 0, 1000000},
+        {"queue-ms", &o->queue_ms, 1, 60000},
         {"idle-per-peer", &o->idle_per_peer, 0, 10000},
     };
     enum { NUMBERS = sizeof numbers / sizeof *numbers };
@@ -184,6 +193,8 @@ void options_parse(struct options *o, int argc, char **argv) {
     o->upstream.deadline_ns = o->deadline_ms * MS;
     o->upstream.hold_bytes = o->hold_bytes ? o->hold_bytes : TIDEGATE_HOLD_OFF;
     o->upstream.hold_ns = o->hold_ms * MS;
+    o->upstream.timeout_floor_ns = o->timeout_floor_ms ? o->timeout_floor_ms * MS : TIDEGATE_OFF;
+    o->upstream.queue_ns = o->queue_ms * MS;
     // Tidegate reads 0 as its default, so "no retry by the budget" is one in a million.
     o->upstream.retry_budget_ppm = o->retry_percent >= 100 ? UINT32_MAX : o->retry_percent ? o->retry_percent * 10000 : 1;
 }

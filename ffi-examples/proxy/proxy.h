@@ -50,6 +50,7 @@ struct options {
     uint32_t connect_timeout_ms, read_timeout_ms, client_timeout_ms, idle_timeout_ms, stop_timeout_ms, deadline_ms;
     uint32_t idle_per_peer;
     uint32_t hold_bytes, hold_ms;
+    uint32_t timeout_floor_ms, queue_ms;
     bool no_keepalive;  // towards peers
     uint32_t eject_base_ms, retry_percent;
     tidegate_upstream_options upstream;
@@ -116,6 +117,9 @@ struct attempt {
     struct connection *connection;
     struct timer timer;
     int waits_for;        // what the timer is armed for
+    struct timer patience;  // when the library would rather ask another peer
+    uint64_t head_due;      // 0: never
+    uint64_t connect_due;   // 0: never
     bool progress;        // bytes moved since it was armed
     bool reused, sent, received, paused;
     bool queued;          // all of the request is in the connection's buffer or gone
@@ -206,7 +210,7 @@ void rewrite_request(const struct client *, struct buffer *out);
 void rewrite_response(const struct client *, const tidegate_verdict *head, struct buffer *out);
 // The value of a field of this (lower-case) name, or NULL.
 const char *rewrite_field(const struct buffer *head, const char *name, size_t *len);
-// Retry-After in seconds, 0 if there is none or it is a date.
+// Retry-After in seconds, 0 if there is none.
 uint32_t rewrite_retry_after(const struct buffer *head);
 
 // Answers the request if it is for the status page.

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // Fields of one connection, and those that this proxy writes itself.
 static const char *const dropped_always[] = {"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding",
@@ -177,10 +178,5 @@ const char *rewrite_field(const struct buffer *head, const char *name, size_t *l
 uint32_t rewrite_retry_after(const struct buffer *head) {
     size_t len;
     const char *value = rewrite_field(head, "retry-after", &len);
-    uint32_t seconds = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (value[i] < '0' || value[i] > '9' || seconds > 1000000) return 0;
-        seconds = seconds * 10 + (uint32_t)(value[i] - '0');
-    }
-    return seconds;
+    return value ? tidegate_retry_after_parse(value, len, time(NULL)) : 0;
 }

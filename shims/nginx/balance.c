@@ -49,9 +49,12 @@ tg_request_cleanup(void *data)
     }
 
     tg_hold_end(p);
+    tg_patience_end(p);
 
-    if (p->open && p->main->worker != NULL) {
+    if ((p->open || p->queued) && p->main->worker != NULL) {
         tidegate_request_end(&p->request, tg_now());
+        tg_queue_leave(p);
+        tg_queue_wake(p->upstream);
     }
 
     p->next_free = tg_free_requests;
@@ -75,6 +78,25 @@ tg_request(ngx_http_request_t *r)
     return p;
 }
 
+// A client that sends one promises that its request may come twice: the service behind knows it by the key.
+static ngx_uint_t
+tg_has_idempotency_key(const ngx_http_request_t *r)
+{
+    for (const ngx_list_part_t *part = &r->headers_in.headers.part; part != NULL; part = part->next) {
+        const ngx_table_elt_t *field = part->elts;
+
+        for (ngx_uint_t i = 0; i < part->nelts; i++) {
+            if (field[i].key.len == sizeof("idempotency-key") - 1 && field[i].value.len != 0
+                && ngx_strncmp(field[i].lowcase_key, "idempotency-key", sizeof("idempotency-key") - 1) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
 static tidegate_status
 tg_request_begin(tg_request_t *p, uint64_t now)
 {
@@ -91,8 +113,8 @@ tg_request_begin(tg_request_t *p, uint64_t now)
         options.flags |= TIDEGATE_REQUEST_NOT_REPLAYABLE;
     }
 
-    // The operator's word, in nginx's terms or in ours.
-    if (location->retry == TG_RETRY_SAFE || (conf->next_upstream & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT)) {
+    // The operator's word, in nginx's terms or in ours, or the client's where the operator lets it count.
+    if (location->retry == TG_RETRY_SAFE || (location->idempotency_key && tg_has_idempotency_key(r)) || (conf->next_upstream & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT)) {
         options.flags |= TIDEGATE_REQUEST_RETRY_SAFE;
     }
 
@@ -186,12 +208,19 @@ tg_pick(tg_request_t *p)
 {
     tidegate_status status;
 
-    // The first get() follows init() at once: one look at the clock serves both.
-    if (p->attempts != 0) {
-        p->picked_ns = tg_now();
-    }
+    if (p->prepicked) {
+        p->prepicked = 0;
+        status = p->picked;
 
-    status = tidegate_request_pick(&p->request, p->picked_ns, &p->pick);
+    } else {
+        // The first get() follows init() at once: one look at the clock serves both.
+        if (p->attempts != 0 || p->queued) {
+            p->picked_ns = tg_now();
+        }
+
+        tg_queue_leave(p);
+        status = tidegate_request_pick(&p->request, p->picked_ns, &p->pick);
+    }
 
     if (status == TIDEGATE_OK) {
         p->open = 1;
@@ -258,6 +287,10 @@ tg_peer_get(ngx_peer_connection_t *pc, void *data)
 
     status = p->broken ? TIDEGATE_ERR_STATE : tg_pick(p);
 
+    if (status == TIDEGATE_ERR_QUEUED) {
+        return tg_queue_enter(p, pc);
+    }
+
     if (status == TIDEGATE_ERR_NO_PEER) {
         tg_answer_prepare(p);
 
@@ -302,6 +335,7 @@ tg_peer_get(ngx_peer_connection_t *pc, void *data)
     pc->tries = 1;
 
     tg_head_start(p);
+    tg_patience_begin(p);
 
     return NGX_OK;
 }
@@ -342,6 +376,7 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     uint64_t now;
 
     tg_hold_end(p);
+    tg_patience_end(p);
 
     if (p->robin != NULL) {
         p->robin_free(pc, p->robin, state);
@@ -364,6 +399,7 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
         p->open = 0;
         p->decision.cause = outcome.cause;
         tidegate_request_end(&p->request, now);
+        tg_queue_wake(p->upstream);
         return;
     }
 
@@ -376,5 +412,6 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     }
 
     p->open = 0;
+    tg_queue_wake(p->upstream);
     tg_follow(p, &decision, nginx_status);
 }

@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, STATE, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, STATE, LABEL, TIME_OR_OFF, CONCURRENCY } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -43,6 +43,12 @@ static const tg_key_t tg_upstream_keys[] = {
     { "overflow", PERCENT, OPTION(overflow_percent), 100, 1000, "a share from 100% to 1000%" },
     { "bound", PERCENT, OPTION(load_bound_percent), 100, 1000, "a share from 100% to 1000%" },
     { "zone", COUNT, OPTION(zone), 1, 255, "a number from 1 to 255" },
+    { "timeout_floor", TIME_OR_OFF, OPTION(timeout_floor_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h, or \"off\"" },
+    { "retry_after", TIME_OR_OFF, OPTION(retry_after_max_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h, or \"off\"" },
+    { "max_in_flight", COUNT, OPTION(max_in_flight), 1, 1000000, "a number from 1 to 1000000" },
+    { "queue", COUNT, OPTION(max_queue), 1, 1000000, "a number from 1 to 1000000" },
+    { "queue_time", TIME, OPTION(queue_ns), 1, 60000, "a time from 1ms to 60s" },
+    { "concurrency", CONCURRENCY, OPTION(concurrency), 0, 0, "\"fixed\" or \"adaptive\"" },
     { "label", LABEL, 0, 1, 255, "1 to 255 printable ASCII characters" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
@@ -110,6 +116,10 @@ static const tg_word_t tg_mismatches[] = {
 static const tg_word_t tg_states[] = {
     { "up", TIDEGATE_ADMIN_ENABLED }, { "drain", TIDEGATE_ADMIN_DRAINING }, { "down", TIDEGATE_ADMIN_DISABLED },
     { NULL, 0 },
+};
+
+static const tg_word_t tg_concurrencies[] = {
+    { "fixed", TIDEGATE_CONCURRENCY_FIXED }, { "adaptive", TIDEGATE_CONCURRENCY_ADAPTIVE }, { NULL, 0 },
 };
 
 static const tg_word_t *
@@ -191,6 +201,14 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
         n = tg_number(*value, 0);
         break;
 
+    case TIME_OR_OFF:
+        if (off) {
+            *time_ns = TIDEGATE_OFF;
+            return NGX_OK;
+        }
+        n = ngx_parse_time(value, 0);
+        break;
+
     case TIME:
         n = ngx_parse_time(value, 0);
         break;
@@ -217,6 +235,11 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
         *number |= off ? TIDEGATE_HEALTH_JUDGE_ONLY : 0;
         return off || (value->len == 2 && ngx_strncmp(value->data, "on", 2) == 0) ? NGX_OK : NGX_ERROR;
 
+    case CONCURRENCY:
+        word = tg_word(tg_concurrencies, value->data, value->len);
+        *number = word != NULL ? word->value : 0;
+        return *number != 0 ? NGX_OK : NGX_ERROR;
+
     case MISMATCH:
         word = tg_word(tg_mismatches, value->data, value->len);
         *number = word != NULL ? word->value : 0;
@@ -239,6 +262,7 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
     switch (key->kind) {
 
     case TIME:
+    case TIME_OR_OFF:
         *time_ns = (uint64_t) n * 1000000;
         break;
 
@@ -288,7 +312,7 @@ tg_parse_keys(ngx_conf_t *cf, ngx_uint_t first, const tg_key_t *keys, void *opti
 {
     ngx_str_t *args = cf->args->elts;
     uint32_t seen = 0;
-    u_char list[512];
+    u_char list[1024];
 
     for (ngx_uint_t i = first; i < cf->args->nelts; i++) {
         ngx_str_t *arg = &args[i], value;

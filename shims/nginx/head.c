@@ -153,7 +153,7 @@ tg_head_validate(tg_request_t *p)
     }
 }
 
-// The seconds of Retry-After; 0 if there is none, or a date.
+// The seconds of Retry-After; 0 if there is none.
 static uint32_t
 tg_head_retry_after(const ngx_http_upstream_headers_in_t *headers)
 {
@@ -164,9 +164,7 @@ tg_head_retry_after(const ngx_http_upstream_headers_in_t *headers)
             if (field[i].key.len == sizeof("retry-after") - 1
                 && ngx_strncmp(field[i].lowcase_key, "retry-after", sizeof("retry-after") - 1) == 0)
             {
-                ngx_int_t seconds = ngx_atoi(field[i].value.data, field[i].value.len);
-
-                return seconds > 0 ? (uint32_t) ngx_min(seconds, 86400) : 0;
+                return tidegate_retry_after_parse((char *) field[i].value.data, field[i].value.len, ngx_time());
             }
         }
     }
@@ -207,6 +205,10 @@ tg_head_judge(tg_request_t *p)
         outcome.content_type_len = u->headers_in.content_type->value.len;
     }
 
+    if (!u->peer.cached && u->state->connect_time != (ngx_msec_t) -1) {
+        outcome.connect_ns = (uint64_t) ngx_max(u->state->connect_time, 1) * 1000000;
+    }
+
     status = tidegate_request_head(&p->request, &outcome, now, &decision);
     if (status != TIDEGATE_OK) {
         tg_broken(p, status, "request_head");
@@ -219,10 +221,12 @@ tg_head_judge(tg_request_t *p)
     if (decision.verdict == TIDEGATE_DECISION_DELIVER) {
         p->decision = decision;
         p->head_done = 1;
+        tg_patience_end(p);
         return tg_hold_begin(p);
     }
 
     p->open = 0;
+    tg_queue_wake(p->upstream);
     tg_follow(p, &decision, NGX_HTTP_BAD_GATEWAY);
 
     // nginx's own test of the status makes the retry, and keeps the status for $upstream_status.
@@ -317,6 +321,13 @@ tg_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     tg_request_t *p = tg_request(r);
 
     p->rc = rc;
+
+    if (p->queued) {
+        tg_queue_leave(p);
+        tidegate_request_end(&p->request, tg_now());
+        tg_queue_wake(p->upstream);
+    }
+
     tg_pause_end(p);
     tg_body_finish(p, rc);
     p->finalize_request(r, rc);

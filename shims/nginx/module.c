@@ -41,6 +41,10 @@ static ngx_command_t tg_commands[] = {
     { ngx_string("tidegate_retry"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       tg_directive_retry, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
 
+    { ngx_string("tidegate_idempotency_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, idempotency_key), NULL },
+
     { ngx_string("tidegate_hold_back"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE12,
       tg_directive_hold, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
@@ -105,6 +109,9 @@ tg_create_upstream(ngx_conf_t *cf)
         return NULL;
     }
 
+    ngx_queue_init(&upstream->patience);
+    ngx_queue_init(&upstream->queue);
+
     return upstream;
 }
 
@@ -117,6 +124,7 @@ tg_create_location(ngx_conf_t *cf)
         location->format = NGX_CONF_UNSET_UINT;
         location->retry = NGX_CONF_UNSET_UINT;
         location->hold = NGX_CONF_UNSET;
+        location->idempotency_key = NGX_CONF_UNSET;
     }
 
     return location;
@@ -130,6 +138,7 @@ tg_merge_location(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->format, prev->format, TIDEGATE_FORMAT_AUTO);
     ngx_conf_merge_uint_value(conf->retry, prev->retry, TG_RETRY_DEFAULT);
     ngx_conf_merge_value(conf->hold, prev->hold, 1);
+    ngx_conf_merge_value(conf->idempotency_key, prev->idempotency_key, 0);
     ngx_conf_merge_str_value(conf->label, prev->label, "");
 
     return NGX_CONF_OK;

@@ -122,10 +122,10 @@ tg_pause_give_up(tg_request_t *p)
     ngx_http_run_posted_requests(client);
 }
 
-static void
-tg_pause_over(ngx_event_t *ev)
+// Ends the pause now: nginx calls get() before this returns.
+void
+tg_pause_resume(tg_request_t *p)
 {
-    tg_request_t *p = ev->data;
     ngx_http_request_t *r = p->r;
     ngx_connection_t *c = r->upstream->peer.connection;
 
@@ -139,4 +139,10 @@ tg_pause_over(ngx_event_t *ev)
     p->resuming = 1;
     c->log = &tg_silent_log;
     c->write->handler(c->write);
+}
+
+static void
+tg_pause_over(ngx_event_t *ev)
+{
+    tg_pause_resume(ev->data);
 }

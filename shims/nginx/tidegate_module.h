@@ -89,12 +89,18 @@ typedef struct {
     unsigned shadowed : 1;
     // The table knows it; otherwise its requests go round robin.
     unsigned declared : 1;
+    // Of this worker: attempts by when they are due, requests by when they came; tg_request_t's `patience` and `place`.
+    ngx_queue_t patience;
+    ngx_event_t patience_look;
+    ngx_queue_t queue;
+    ngx_event_t queue_look;
 } tg_upstream_t;
 
 typedef struct {
     ngx_uint_t format;
     ngx_uint_t retry;
     ngx_flag_t hold;
+    ngx_flag_t idempotency_key;
     ngx_str_t label;
 } tg_location_t;
 
@@ -123,6 +129,14 @@ struct tg_request_s {
     tg_address_t *address;
     ngx_str_t *peer_name;
     ngx_event_t pause;
+    // Which of the two comes first, when the response's head is due and when a connection is; 0: never.
+    uint64_t due_ns;
+    uint64_t head_due_ns;
+    uint64_t connect_due_ns;
+    ngx_queue_t patience;
+    ngx_queue_t place;
+    // What the pick said that was made while it waited.
+    tidegate_status picked;
     // The hold-back: its end, the operator's buffer where a larger one took its place, and the connection's own recv().
     ngx_event_t hold;
     u_char *buffer_start;
@@ -163,6 +177,11 @@ struct tg_request_s {
     unsigned paused : 1;
     // The pause is over, nginx is on its way to get().
     unsigned resuming : 1;
+    // It stands in the upstream's queues.
+    unsigned patient : 1;
+    unsigned queued : 1;
+    // The next get() finds its pick made.
+    unsigned prepicked : 1;
     // The next get() ends the request with answer.status.
     unsigned give_up : 1;
     // The attempt needs a new connection: an idle one could be closed under it.
@@ -250,6 +269,16 @@ void tg_save_session(ngx_peer_connection_t *pc, void *data);
 ngx_int_t tg_pause_open(ngx_log_t *log);
 ngx_int_t tg_pause_start(tg_request_t *p, ngx_peer_connection_t *pc, ngx_msec_t wait);
 void tg_pause_end(tg_request_t *p);
+void tg_pause_resume(tg_request_t *p);
+
+// patience.c
+void tg_patience_begin(tg_request_t *p);
+void tg_patience_end(tg_request_t *p);
+
+// queue.c
+ngx_int_t tg_queue_enter(tg_request_t *p, ngx_peer_connection_t *pc);
+void tg_queue_leave(tg_request_t *p);
+void tg_queue_wake(tg_upstream_t *upstream);
 
 // head.c
 void tg_head_wrap(tg_request_t *p);

@@ -38,12 +38,17 @@ pub(super) fn cause(request: &Request, last: Cause) -> Cause {
 /// The cause when nothing could be picked.
 pub(super) fn cause_of_refusal(request: &Request, refusal: Refusal) -> Cause {
     match (request.last_cause(), refusal) {
-        (Cause::NONE, Refusal::AtLimit) => Cause::PEER_LIMIT,
+        (Cause::NONE, Refusal::AtLimit | Refusal::UpstreamAtLimit) => limit(refusal),
         (Cause::NONE, Refusal::NoneEligible) => Cause::NO_ELIGIBLE_PEER,
         // The response that was dropped for a retry can't be had back.
         (Cause::UPSTREAM_STATUS, _) => Cause::NO_ELIGIBLE_PEER,
         (failure, _) => cause(request, failure),
     }
+}
+
+/// The limit that was met.
+pub(super) fn limit(refusal: Refusal) -> Cause {
+    if refusal == Refusal::UpstreamAtLimit { Cause::UPSTREAM_LIMIT } else { Cause::PEER_LIMIT }
 }
 
 /// Seconds after which trying again makes sense; 0: nothing is known. Up to a quarter more, so that not all come at
@@ -53,6 +58,8 @@ pub(super) fn retry_after_s(request: &Request, cause: Cause, now: u64) -> u32 {
         return 0;
     }
     let wait_s = health::next_trial_ns(request.table(), request.upstream(), now).div_ceil(1_000_000_000);
+    // The peer that would be the next to be asked may have said itself when.
+    let wait_s = if wait_s == 0 { u64::from(request.told_retry_after_s()) } else { wait_s };
     let wait_s = wait_s.clamp(SOONEST_S, LATEST_S);
     (wait_s + request.random().below(wait_s as usize / 4 + 1) as u64) as u32
 }

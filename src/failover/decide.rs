@@ -17,6 +17,8 @@ pub enum Verdict {
     Answer = 3,
     /// Cut the client's connection.
     Abort = 4,
+    /// Wait on.
+    Wait = 5,
 }
 
 /// Why there is no retry.

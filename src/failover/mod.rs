@@ -12,6 +12,10 @@
 //! | `decide` | retry, deliver, answer or abort |
 //! | `hold` | how long to keep a response before its first byte goes out |
 //! | `budget` | how many retries an upstream bears |
+//! | `patience` | how long to wait for a peer before another is asked |
+//! | `retry_after` | how long a peer asks for a pause |
+//! | `admission` | who gets a place, who waits, who is turned away |
+//! | `concurrency` | the limit that follows the latency |
 //! | `backoff` | how long to wait before one |
 //! | `race` | when a request must not go on an idle connection |
 //! | `answer` | status, cause and Retry-After of a generated response |
@@ -19,19 +23,24 @@
 //! | `shadow` | a second policy beside the live one |
 //! | `record` | the decision record, and the same for people |
 
+mod admission;
 mod answer;
 mod backoff;
 mod budget;
+mod concurrency;
 mod decide;
 mod exclusion;
 mod hold;
 mod outcome;
+mod patience;
 mod race;
 mod record;
 mod request;
+mod retry_after;
 mod shadow;
 mod worker;
 
+pub use admission::Waits;
 pub use answer::Told;
 #[cfg(all(loom, test))]
 pub(crate) use budget::take as take_token;
@@ -40,5 +49,7 @@ pub use exclusion::{Standing, Standings};
 pub use hold::{Body, BodyEnd, Hold};
 pub use outcome::{Outcome, Phase, cause_from_errno};
 pub use record::{Attempt, Chosen, Record};
+pub use patience::Times;
 pub use request::{Picked, Request};
+pub use retry_after::retry_after_s;
 pub use worker::Worker;

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub reason: u32,
     /// The response's Retry-After.
     pub retry_after_s: u32,
+    /// How long connecting took; 0: it was not done, or is not known.
+    pub connect_ns: u64,
     /// From the pick to the head; 0: not known.
     pub head_ns: u64,
     /// From the pick to the end.

@@ -10,6 +10,7 @@
 mod plain;
 mod twin;
 
+use super::admission::Turn;
 use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
 use super::exclusion::{Pick, Standings};
@@ -17,13 +18,13 @@ use super::race;
 use super::record::{self, Attempt, Record};
 use super::{Outcome, Phase, Worker, shadow};
 use crate::cause::Cause;
-use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
+use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_QUEUED, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
 use crate::http::Method;
 use crate::random::Random;
 use crate::selector::{self, Choice, Filter, Refusal, peak_ewma::FAILURE_NS};
 use crate::sync::Ordering;
-use crate::table::{self, MOST_ATTEMPTS, POOLS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
+use crate::table::{self, MOST_ATTEMPTS, POOLS, PackedPolicy, PeerHandle, Selector, Span, Table, UpstreamId, Writers};
 
 const MOST: usize = MOST_ATTEMPTS as usize;
 
@@ -69,6 +70,14 @@ pub struct Request {
     twin_flags: u8,
     twin: u64,
     record: [Attempt; MOST],
+    /// When its time in the queue is over; 0: it is in none.
+    waits_until: u64,
+    /// The Retry-After that a peer sent last, 0: none.
+    told_retry_after_s: u32,
+    /// Attempts that were given up before the operator's time-out, while they waited for a response.
+    cuts: u8,
+    /// The attempt that is being closed was given up.
+    cutting: bool,
 }
 
 /// How the first attempt may be picked.
@@ -151,6 +160,8 @@ impl Request {
                 || policy.is_pooled()
                 || policy.is_bounded()
                 || policy.is_shadowed()
+                || policy.counts_all()
+                || policy.queues()
                 || worker.seat.writers == Writers::Many
                 || fresh =>
             {
@@ -176,6 +187,10 @@ impl Request {
             made: 0,
             delivering: false,
             races: 0,
+            cuts: 0,
+            cutting: false,
+            waits_until: 0,
+            told_retry_after_s: 0,
             last: Cause::NONE,
             refused: false,
             fresh,
@@ -255,14 +270,19 @@ impl Request {
         if self.made as usize >= MOST || self.state == Stage::Ended {
             return Ok(self.refuse(Refusal::NoneEligible));
         }
-        let choice = match self.choose(worker, now) {
+        let choice = match if self.policy.queues() && self.must_queue() {
+            Err(Refusal::AtLimit)
+        } else {
+            self.choose(worker, now)
+        } {
             Ok(choice) => choice,
-            Err(refusal) => return Ok(self.refuse(refusal)),
+            Err(refusal) => return self.refuse_or_queue(refusal, now),
         };
+        self.leave_queue();
         let index = self.made as usize;
         let doubtful = self.record().iter().any(|attempt| attempt.flags & WITHHELD != 0);
         if index > 0 {
-            worker.table().count_extra_attempts(self.upstream, 1);
+            self.table().count_extra_attempts(self.upstream, 1);
         }
         self.made += 1;
         self.state = Stage::Open;
@@ -289,6 +309,9 @@ impl Request {
         let tried = self.tried();
         for _ in 0..CHANGES_BORNE {
             let snapshot = table.snapshot(self.upstream).ok_or(Refusal::NoneEligible)?;
+            if policy.is_limited() && !table.take_place(self.upstream) {
+                return Err(Refusal::UpstreamAtLimit);
+            }
             let filter = Filter {
                 table,
                 upstream: self.upstream,
@@ -304,9 +327,16 @@ impl Request {
             };
             let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursors) {
                 Ok(choice) => choice,
-                // Its peers may have gone because another list is there.
-                Err(_) if !table.is_current(self.upstream, &snapshot) => continue,
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => {
+                    if policy.is_limited() {
+                        table.lower_in_flight(self.upstream);
+                    }
+                    // Its peers may have gone because another list is there.
+                    if !table.is_current(self.upstream, &snapshot) {
+                        continue;
+                    }
+                    return Err(refusal);
+                }
             };
             let cell = worker.seat.attempts_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
             table::begin(cell, worker.seat.writers);
@@ -327,9 +357,9 @@ impl Request {
 
     /// The bound on each peer's load.
     fn load(&self, policy: PackedPolicy) -> selector::Load<'_> {
-        let total = if policy.is_bounded() { self.table().in_flight_word(self.upstream) } else { None };
+        let total = if policy.counts_all() { self.table().in_flight_word(self.upstream) } else { None };
         let percent = if policy.is_bounded() { self.table().spread(self.upstream).load_bound_percent } else { 0 };
-        selector::Load { total, percent }
+        selector::Load { total, percent, held: policy.is_limited() }
     }
 
     /// A peer whose idle connection was closed may be tried again if no other is left.
@@ -364,10 +394,12 @@ impl Request {
     pub(super) fn head_alone(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         self.expect_open(now)?;
         self.received_status = outcome.status;
+        self.told_retry_after_s = outcome.retry_after_s;
         let failing = self.failing_status(outcome);
         if !failing {
             self.delivering = true;
             self.note_head(outcome, now);
+            self.note_spans(outcome, now);
             return Ok(Decision::deliver(self));
         }
         match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
@@ -491,6 +523,9 @@ impl Request {
     }
 
     pub(super) fn end_alone(&mut self, now: u64) {
+        if self.waits_until != 0 && self.worker().check(now).is_ok() {
+            self.leave_queue();
+        }
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
@@ -527,6 +562,36 @@ impl Request {
     /// The decision record.
     pub fn explain(&self) -> Record {
         Record::of(self)
+    }
+
+    /// Measures a response whose head has come.
+    fn note_spans(&self, outcome: &Outcome, now: u64) {
+        let took = self.took_ns(outcome.head_ns, outcome.total_ns, now);
+        self.table().note_span(self.upstream, Span::Head, took);
+        if outcome.connect_ns != 0 {
+            self.table().note_span(self.upstream, Span::Connect, outcome.connect_ns);
+        }
+        if self.policy.is_adaptive() {
+            self.table().note_for_limit(self.upstream, took);
+        }
+    }
+
+    #[cold]
+    fn refuse_or_queue(&mut self, refusal: Refusal, now: u64) -> Result<Option<Picked>, Error> {
+        if refusal == Refusal::NoneEligible {
+            self.leave_queue();
+            return Ok(self.refuse(refusal));
+        }
+        match self.turn(refusal, now) {
+            Turn::Wait => Err(Error::of(TIDEGATE_ERR_QUEUED)),
+            Turn::Away(limit) => {
+                self.refuse(refusal);
+                if self.last == answer::limit(refusal) {
+                    self.last = limit;
+                }
+                Ok(None)
+            }
+        }
     }
 
     #[cold]
@@ -593,6 +658,12 @@ impl Request {
             evidence.nothing();
             return 0;
         }
+        if outcome.retry_after_s != 0
+            && cause == Cause::UPSTREAM_STATUS
+            && evidence.pause(cause, u64::from(outcome.retry_after_s).saturating_mul(1_000_000_000))
+        {
+            return Decision::CHARGED | Decision::EJECTED;
+        }
         Decision::CHARGED | if evidence.failure(cause) { Decision::EJECTED } else { 0 }
     }
 
@@ -640,6 +711,24 @@ impl Request {
             self.note_answer(outcome, now);
         }
         self.evidence(now).answered();
+    }
+
+    /// Closes the open attempt, whose peer was waited for long enough.
+    pub(super) fn give_up(&mut self, outcome: &Outcome, cause: Cause, took: u64, now: u64) -> u32 {
+        let evidence = self.evidence(now);
+        self.table().count_peer_failure(evidence.peer, self.upstream, cause, true);
+        let ejected = evidence.hesitation(cause, took);
+        self.cutting = true;
+        self.last = cause;
+        self.close(outcome, cause, Verdict::Retry, Why::None, now);
+        self.cutting = false;
+        self.cuts += u8::from(outcome.phase > Phase::Tls);
+        Decision::CHARGED | if ejected { Decision::EJECTED } else { 0 }
+    }
+
+    /// Whether the open attempt's peer has failed since its last success.
+    pub(super) fn is_peer_failing(&self) -> bool {
+        self.evidence(0).is_failing()
     }
 
     /// 421 and 425 say something of the request, unless the operator counts them.
@@ -705,13 +794,14 @@ impl Request {
         if cause == Cause::NONE {
             seat.latency.note(attempt.slot, took, in_flight, stamp);
         } else if self.is_charged(outcome, cause) {
-            seat.latency.note_failure(attempt.slot, took.max(FAILURE_NS), in_flight, stamp);
+            let least = if self.cutting { 0 } else { FAILURE_NS };
+            seat.latency.note_failure(attempt.slot, took.max(least), in_flight, stamp);
         }
     }
 
     /// The attempt's time to the head, or as far as it is known.
     #[inline(always)]
-    fn took_ns(&self, head_ns: u64, total_ns: u64, now: u64) -> u64 {
+    pub(super) fn took_ns(&self, head_ns: u64, total_ns: u64, now: u64) -> u64 {
         match (head_ns, total_ns) {
             (0, 0) => now.saturating_sub(self.began),
             (0, total) => total,
@@ -742,7 +832,7 @@ impl Request {
     }
 
     #[inline]
-    fn expect_open(&self, now: u64) -> Result<(), Error> {
+    pub(super) fn expect_open(&self, now: u64) -> Result<(), Error> {
         self.worker().check(now)?;
         if self.state == Stage::Open { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_STATE)) }
     }
@@ -801,6 +891,30 @@ impl Request {
         u32::from(self.made)
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.state == Stage::Open
+    }
+
+    pub(super) fn cuts(&self) -> u8 {
+        self.cuts
+    }
+
+    pub(super) fn waits_until(&self) -> u64 {
+        self.waits_until
+    }
+
+    pub(super) fn set_waits_until(&mut self, until: u64) {
+        self.waits_until = until;
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        (self.deadline != 0).then_some(self.deadline)
+    }
+
+    pub(super) fn told_retry_after_s(&self) -> u32 {
+        self.told_retry_after_s
+    }
+
     pub(super) fn upstream(&self) -> UpstreamId {
         self.upstream
     }
@@ -852,7 +966,7 @@ impl Request {
 
     #[inline]
     #[allow(unsafe_code)]
-    fn worker(&self) -> &Worker {
+    pub(super) fn worker(&self) -> &Worker {
         // SAFETY: `start` took it from a reference, and its caller vouched that the worker outlives the request.
         unsafe { &*self.worker }
     }

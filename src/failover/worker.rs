@@ -80,6 +80,8 @@ impl Worker {
         table.finish_for_the_dead();
         table.scrub();
         table.sync_shadows();
+        table.age_spans();
+        super::concurrency::adapt(table);
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
         table.upstream_ids().for_each(|id| crate::health::recount(table, id, now));

@@ -21,6 +21,7 @@ pub mod template;
 pub mod upstream;
 pub mod validator;
 pub mod version;
+pub mod waiting;
 pub mod worker;
 
 pub use crate::error::*;

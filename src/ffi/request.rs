@@ -71,6 +71,8 @@ pub const TIDEGATE_DECISION_RETRY: u32 = 2;
 pub const TIDEGATE_DECISION_ANSWER: u32 = 3;
 /// The response is broken and part of it has gone out: end the client's connection so that it can see the cut.
 pub const TIDEGATE_DECISION_ABORT: u32 = 4;
+/// Of tidegate_request_expire: go on waiting for this attempt, until the host's own time-out.
+pub const TIDEGATE_DECISION_WAIT: u32 = 5;
 
 /// Why there was no (further) retry, in `tidegate_decision.reason`: there was one, or none was needed.
 pub const TIDEGATE_WHY_NONE: u32 = 0;
@@ -184,7 +186,8 @@ pub struct tidegate_outcome {
     pub status: u32,
     /// The validator's `reason`, if it rejected. Taken in; no decision depends on it yet.
     pub reason: u32,
-    /// The response's Retry-After in seconds. Taken in; no decision depends on it yet.
+    /// The response's Retry-After in seconds (`tidegate_retry_after_parse`). With a status that counts as a failure the
+    /// peer is put aside for so long, within the bounds of `tidegate_upstream_options.retry_after_max_ns`.
     pub retry_after_s: u32,
     /// How long connecting took, in nanoseconds; 0 on a reused connection.
     pub connect_ns: u64,
@@ -364,7 +367,8 @@ pub unsafe extern "C" fn tidegate_request_start(
 /// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer), QUEUED (all
+/// places are taken, and the request waits for one: `tidegate_request_queued`). Cost: O(1) at any number
 /// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 ///
 /// # Safety
@@ -712,7 +716,7 @@ unsafe fn started<'a>(request: *mut tidegate_request) -> Option<&'a mut Request>
 }
 
 #[inline]
-fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
+pub(super) fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
     let (Some(cause), Some(phase)) = (Cause::from_number(o.cause), Phase::from_number(o.phase)) else {
         return Err(Error::new(
             super::TIDEGATE_ERR_INVALID,
@@ -726,6 +730,7 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
         status: o.status.min(999) as u16,
         reason: o.reason,
         retry_after_s: o.retry_after_s,
+        connect_ns: o.connect_ns,
         head_ns: o.head_ns,
         total_ns: o.total_ns,
     })
@@ -752,7 +757,7 @@ fn export_pick(picked: &failover::Picked) -> tidegate_pick {
 }
 
 #[inline(always)]
-fn export_decision(d: &failover::Decision) -> tidegate_decision {
+pub(super) fn export_decision(d: &failover::Decision) -> tidegate_decision {
     tidegate_decision {
         struct_size: 0,
         verdict: d.verdict as u32,

@@ -117,6 +117,8 @@ pub const TIDEGATE_DETECTOR_RATE: u32 = 3;
 pub const TIDEGATE_DETECTOR_PENDING: u32 = 4;
 /// A trial failed.
 pub const TIDEGATE_DETECTOR_TRIAL: u32 = 5;
+/// The peer itself asked for a pause, by Retry-After.
+pub const TIDEGATE_DETECTOR_RETRY_AFTER: u32 = 6;
 
 /// The old table was of another layout version, or had other features.
 pub const TIDEGATE_REPLACED_LAYOUT: u64 = 1;

@@ -70,6 +70,13 @@ pub const TIDEGATE_HEALTH_NO_RATE: u32 = 2;
 pub const TIDEGATE_HEALTH_NO_PENDING: u32 = 4;
 /// Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
 pub const TIDEGATE_HEALTH_JUDGE_ONLY: u32 = 8;
+/// For `timeout_floor_ns` and `retry_after_max_ns`.
+pub const TIDEGATE_OFF: u64 = 0xFFFFFFFFFFFFFFFF;
+
+/// The upstream's limit is `max_in_flight`.
+pub const TIDEGATE_CONCURRENCY_FIXED: u32 = 1;
+/// It follows the latency that tidegate_request_head is told, from 64 at the beginning, and stays below `max_in_flight`.
+pub const TIDEGATE_CONCURRENCY_ADAPTIVE: u32 = 2;
 
 /// How an upstream is used; 0 is the default everywhere.
 #[repr(C)]
@@ -142,6 +149,22 @@ pub struct tidegate_upstream_options {
     /// A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
     /// for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
     pub eject_pending_ns: u64,
+    /// Least time-out that tidegate_request_times advises; default 100 ms, at most a day. TIDEGATE_OFF: no advice.
+    pub timeout_floor_ns: u64,
+    /// A peer whose failing status comes with Retry-After is put aside for as long, but no longer than this and never as
+    /// the last usable one; default 300 s, at most a day. TIDEGATE_OFF: Retry-After is ignored.
+    pub retry_after_max_ns: u64,
+    /// Most attempts in flight over all peers and workers, exactly; default no limit.
+    pub max_in_flight: u32,
+    /// Most requests that wait for a place, here or on a peer at its `max_in_flight`, at most 1,000,000: see
+    /// TIDEGATE_ERR_QUEUED. Default 0: they are turned away at once.
+    pub max_queue: u32,
+    /// How long a request waits at most; default 1 s, at most 60 s.
+    pub queue_ns: u64,
+    /// TIDEGATE_CONCURRENCY_*; default FIXED.
+    pub concurrency: u32,
+    /// Reserved, 0.
+    pub reserved_3: u32,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_upstream_options {}
@@ -633,6 +656,7 @@ pub(super) unsafe fn policy(options: *const tidegate_upstream_options) -> Result
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
     reserved(o.reserved)?;
+    reserved(o.reserved_3)?;
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
     let d = Policy::default();
@@ -668,6 +692,16 @@ pub(super) unsafe fn policy(options: *const tidegate_upstream_options) -> Result
         health: o.health,
         eject_rate_percent: or(o.eject_rate_percent, d.eject_rate_percent),
         eject_pending_ns: or64(o.eject_pending_ns, d.eject_pending_ns),
+        timeout_floor_ns: or64(o.timeout_floor_ns, d.timeout_floor_ns),
+        retry_after_max_ns: or64(o.retry_after_max_ns, d.retry_after_max_ns),
+        max_in_flight: o.max_in_flight,
+        max_queue: o.max_queue,
+        queue_ns: or64(o.queue_ns, d.queue_ns),
+        is_adaptive: match o.concurrency {
+            0 | TIDEGATE_CONCURRENCY_FIXED => false,
+            TIDEGATE_CONCURRENCY_ADAPTIVE => true,
+            other => return Err(Error::invalid(format!("concurrency is {other}: not a TIDEGATE_CONCURRENCY_*"))),
+        },
     }
     .checked()
 }

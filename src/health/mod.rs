@@ -37,6 +37,7 @@ mod floor;
 mod overload;
 pub(crate) mod pending;
 mod rate;
+mod hesitation;
 mod view;
 
 pub(crate) use checks::{forget, set_down};
@@ -308,6 +309,11 @@ impl Evidence<'_> {
             floor::recount(self.table, self.upstream, self.now);
         }
         done
+    }
+
+    /// Whether the peer has failed since its last success, or is out.
+    pub fn is_failing(&self) -> bool {
+        self.current().is_none_or(|state| state.streak() != 0 || state.health() != Health::Healthy)
     }
 
     #[inline]

@@ -32,7 +32,7 @@ impl Date {
     }
 
     /// The value alone.
-    pub(super) fn value(self, out: &mut [u8; 29]) -> &[u8] {
+    pub(crate) fn value(self, out: &mut [u8; 29]) -> &[u8] {
         self.imf_fixdate(out);
         out
     }

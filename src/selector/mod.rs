@@ -166,6 +166,8 @@ impl Choice {
 pub(crate) enum Refusal {
     /// Every peer that is eligible and untried is at its limit.
     AtLimit,
+    /// The upstream is at its limit.
+    UpstreamAtLimit,
     /// None is eligible and untried.
     NoneEligible,
 }
@@ -199,6 +201,8 @@ pub(crate) struct Load<'a> {
     pub total: Option<&'a AtomicU64>,
     /// 0: it is counted, and not heeded.
     pub percent: u32,
+    /// This request is among them already.
+    pub held: bool,
 }
 
 /// A full share, in slow start's parts.
@@ -264,7 +268,9 @@ impl<'a> Filter<'a> {
             flags |= Choice::COUNTED;
         }
         if let Some(total) = self.load.total {
-            total.fetch_add(1, Ordering::Relaxed);
+            if !self.load.held {
+                total.fetch_add(1, Ordering::Relaxed);
+            }
             flags |= Choice::BOUNDED;
         }
         if self.panic && !state.is_eligible() && self.is_trial_in_panic(entry) {
@@ -304,7 +310,7 @@ impl<'a> Filter<'a> {
     /// Whether a peer with `n` requests in flight may get one more: n < factor · (all + 1) · weight / eligible weight.
     fn is_within_bound(&self, entry: Entry, n: u32) -> bool {
         let (Some(total), 1..) = (self.load.total, self.load.percent) else { return true };
-        let all = total.load(Ordering::Relaxed).min(u64::from(u32::MAX)) + 1;
+        let all = total.load(Ordering::Relaxed).min(u64::from(u32::MAX)) + u64::from(!self.load.held);
         let weights = self.table.eligible_weight(self.upstream, entry.is_backup());
         let share = u128::from(all) * u128::from(entry.weight()) * u128::from(self.load.percent);
         u128::from(n) * u128::from(weights) * 100 < share
@@ -379,7 +385,7 @@ fn walk(
     let (mut refusal, first) = (Refusal::NoneEligible, order[0]);
     match from_pool(filter, policy.selector(), snapshot.pool(first), &cursors[first]) {
         Ok(choice) => return Ok(choice.from(first)),
-        Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
+        Err(Refusal::AtLimit | Refusal::UpstreamAtLimit) => refusal = Refusal::AtLimit,
         Err(Refusal::NoneEligible) => {}
     }
     beyond_first(filter, policy, snapshot, cursors, order, refusal)
@@ -410,7 +416,7 @@ fn beyond_first(
     for pool in order.into_iter().skip(1) {
         match from_pool(filter, policy.selector(), snapshot.pool(pool), &cursors[pool]) {
             Ok(choice) => return Ok(choice.from(pool)),
-            Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
+            Err(Refusal::AtLimit | Refusal::UpstreamAtLimit) => refusal = Refusal::AtLimit,
             Err(Refusal::NoneEligible) => {}
         }
     }

@@ -14,6 +14,8 @@ pub enum Detector {
     Pending = 4,
     /// A trial failed.
     Trial = 5,
+    /// None: the peer itself asked for a pause, by Retry-After.
+    RetryAfter = 6,
 }
 
 impl Detector {
@@ -24,7 +26,7 @@ impl Detector {
 
     /// By its number.
     pub fn from_number(n: u32) -> Option<Detector> {
-        [Detector::Streak, Detector::Refused, Detector::Rate, Detector::Pending, Detector::Trial]
+        [Detector::Streak, Detector::Refused, Detector::Rate, Detector::Pending, Detector::Trial, Detector::RetryAfter]
             .into_iter()
             .find(|d| d.number() == n)
     }
@@ -37,6 +39,7 @@ impl Detector {
             Detector::Rate => "rate",
             Detector::Pending => "pending",
             Detector::Trial => "trial",
+            Detector::RetryAfter => "retry_after",
         }
     }
 }

@@ -53,6 +53,7 @@ impl Table {
     /// requests that were.
     pub(super) fn clear_lane(&self, index: u32, in_aggregates: bool) -> u64 {
         let mut taken = 0;
+        self.clear_waiting(index);
         for slot in 0..self.region.capacity.peers {
             let Some(cell) = self.lane_cell(index, slot) else { break };
             let mut value = cell.load(Ordering::Relaxed);
@@ -153,7 +154,7 @@ impl Table {
                 let _ = aggregate.compare_exchange(seen, sums.1, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
-        for id in self.upstream_ids().filter(|&id| self.packed_policy(id).is_bounded()) {
+        for id in self.upstream_ids().filter(|&id| self.packed_policy(id).counts_all()) {
             let Some(total) = self.in_flight_word(id) else { continue };
             let seen = total.load(Ordering::Relaxed);
             let sum = || self.members(id).iter().map(|p| u64::from(self.slot_counts(p.slot()).1)).sum::<u64>();
@@ -162,6 +163,7 @@ impl Table {
                 let _ = total.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
+        self.scrub_queues();
     }
 
     /// Whether a selector or a limit needs the peer's aggregate.

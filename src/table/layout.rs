@@ -151,6 +151,34 @@ pub(super) mod tally {
     pub(in crate::table) const UPSTREAM_WORDS: usize = 8;
 }
 
+/// Words of what is known, and said, of an upstream's time and admission, by position: see `timing` and `admission`.
+pub(super) mod timing {
+    /// What the last round found in the histograms.
+    pub(in crate::table) const FOUND: usize = 0;
+    /// Least time-out that is advised; 0: none is.
+    pub(in crate::table) const FLOOR: usize = 1;
+    /// Longest Retry-After of a peer that is honoured; 0: none is.
+    pub(in crate::table) const RETRY_AFTER: usize = 2;
+    /// Longest time in the queue.
+    pub(in crate::table) const QUEUE_TIME: usize = 3;
+    /// Most in flight | most in the queue << 32.
+    pub(in crate::table) const ADMISSION: usize = 4;
+    /// Requests in the queue.
+    pub(in crate::table) const WAITING: usize = 5;
+    /// Requests that ever were.
+    pub(in crate::table) const QUEUED: usize = 6;
+    /// The adaptive limit in 256ths; 0: it was never set.
+    pub(in crate::table) const LIMIT: usize = 7;
+    /// The latency that the adaptive limit takes for normal, in nanoseconds.
+    pub(in crate::table) const NORMAL: usize = 8;
+    /// Latency since the last round: the sum in nanoseconds, and how many.
+    pub(in crate::table) const SUM: usize = 9;
+    pub(in crate::table) const COUNT: usize = 10;
+    /// A pick met the limit since the last round.
+    pub(in crate::table) const MET: usize = 11;
+    pub(in crate::table) const WORDS: usize = 16;
+}
+
 /// Counters kept by cause; more than there are causes, so that new ones need no new layout.
 pub(super) const CAUSES: usize = 48;
 /// Words of an event.
@@ -221,6 +249,13 @@ pub(super) struct Layout {
     pub lane_row: usize,
     pub requests: (usize, usize),
     pub requests_row: usize,
+    /// Requests in the queue, by worker and upstream: rows as of `requests`.
+    pub waiting: (usize, usize),
+    pub timings: (usize, usize),
+    /// Two `u32` a word.
+    pub histograms: (usize, usize),
+    /// One a peer: see `health::hesitation`.
+    pub hesitations: (usize, usize),
     pub peers: (usize, usize),
     /// Two `u32` a word.
     pub peer_causes: (usize, usize),
@@ -258,6 +293,10 @@ impl Layout {
             lane_row,
             requests: section(w.saturating_mul(requests_row)),
             requests_row,
+            waiting: section(w.saturating_mul(requests_row)),
+            timings: section(u * timing::WORDS),
+            histograms: section(u * super::timing::HISTOGRAMS * super::timing::BUCKETS / 2),
+            hesitations: section(p),
             peers: section(p * peer::WORDS),
             peer_causes: section(p * CAUSES / 2),
             events: section(e * EVENT_WORDS),

@@ -350,7 +350,7 @@ impl Table {
         self.upstream_word(id, word::BUDGET)
     }
 
-    /// Requests in flight on an upstream whose peers' load is bounded.
+    /// Requests in flight on an upstream that is limited, or whose peers' load is bounded.
     pub(crate) fn in_flight_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.upstream_word(id, word::IN_FLIGHT)
     }

@@ -25,6 +25,8 @@
 //! | `lease` | who holds a lane, and how that ends |
 //! | `lane` | in-flight counts |
 //! | `latency` | how long each peer takes, and the keys that order peers by cost |
+//! | `timing` | how long an upstream's responses take |
+//! | `admission` | limits and queue of an upstream |
 //! | `minimum` | the least of many keys |
 //! | `shadow` | the upstream that decides beside another |
 //! | `seat` | what one worker's requests touch, found once |
@@ -37,6 +39,7 @@
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
 //! relative.
 
+mod admission;
 mod capacity;
 mod control;
 mod counters;
@@ -64,6 +67,9 @@ mod watch;
 mod tally;
 
 pub use detector::Detector;
+mod timing;
+
+pub(crate) use admission::Adaptive;
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
 pub use identity::ProcessIdentity;
@@ -82,6 +88,7 @@ pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 pub(crate) use watch::Tenure;
 pub(crate) use tally::Counts;
+pub(crate) use timing::Span;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

@@ -120,6 +120,18 @@ pub struct Policy {
     pub eject_rate_percent: u32,
     /// Requests that hang for less than this are none.
     pub eject_pending_ns: u64,
+    /// Least time-out that is advised; 0: none is.
+    pub timeout_floor_ns: u64,
+    /// Longest Retry-After of a peer that is honoured; 0: none is.
+    pub retry_after_max_ns: u64,
+    /// Most attempts in flight over all peers; 0: no limit.
+    pub max_in_flight: u32,
+    /// Most requests that wait for a place; 0: none may.
+    pub max_queue: u32,
+    /// Longest time that a request waits for one.
+    pub queue_ns: u64,
+    /// Whether the limit follows the latency.
+    pub is_adaptive: bool,
 }
 
 impl Default for Policy {
@@ -148,6 +160,12 @@ impl Default for Policy {
             health: 0,
             eject_rate_percent: 3,
             eject_pending_ns: 50_000_000,
+            timeout_floor_ns: 100_000_000,
+            retry_after_max_ns: 300_000_000_000,
+            max_in_flight: 0,
+            max_queue: 0,
+            queue_ns: 1_000_000_000,
+            is_adaptive: false,
         }
     }
 }
@@ -161,6 +179,8 @@ const NO_STATUS: u32 = 0x8000_0000;
 const NO_HOLD: u32 = u32::MAX;
 /// A host may have as much in memory for each request.
 const MOST_HELD: u32 = 16 << 20;
+const MOST_NS: u64 = 86_400_000_000_000;
+const MOST_QUEUED_NS: u64 = 60_000_000_000;
 
 impl Policy {
     /// Checks every bound.
@@ -190,6 +210,19 @@ impl Policy {
         }
         if !(10_000_000..=3_600_000_000_000).contains(&self.latency_decay_ns) {
             return Err(Error::invalid(format!("latency_decay_ns is {}: 10 ms to 1 h", self.latency_decay_ns)));
+        }
+        for (what, ns) in
+            [("timeout_floor_ns", &mut self.timeout_floor_ns), ("retry_after_max_ns", &mut self.retry_after_max_ns)]
+        {
+            if *ns == u64::MAX {
+                *ns = 0;
+            } else if *ns > MOST_NS {
+                return Err(Error::invalid(format!("{what} is {ns}: at most a day, or TIDEGATE_OFF")));
+            }
+        }
+        at_most("max_queue", self.max_queue, 1_000_000)?;
+        if self.queue_ns > MOST_QUEUED_NS {
+            return Err(Error::invalid(format!("queue_ns is {}: at most 60 s", self.queue_ns)));
         }
         if self.failure_statuses == NO_STATUS {
             self.failure_statuses = 0;
@@ -227,11 +260,14 @@ impl Policy {
             | u64::from(self.load_bound_percent != 0) << 49
             | u64::from(self.health) << 50
             | u64::from(self.eject_rate_percent) << 54
+            | u64::from(self.max_in_flight != 0 || self.is_adaptive) << 61
+            | u64::from(self.max_queue != 0) << 62
+            | u64::from(self.is_adaptive) << 63
     }
 }
 
 /// A bit of the packed part.
-const SHADOWED: u64 = 1 << 50;
+const SHADOWED: u64 = 1 << 47;
 
 /// The packed part, read back. Any bits are some policy.
 #[derive(Clone, Copy)]
@@ -265,6 +301,30 @@ impl PackedPolicy {
     #[inline]
     pub fn is_bounded(self) -> bool {
         self.0 >> 49 & 1 != 0
+    }
+
+    /// Whether the upstream's requests in flight are limited.
+    #[inline]
+    pub fn is_limited(self) -> bool {
+        self.0 >> 61 & 1 != 0
+    }
+
+    /// Whether requests may wait for a place.
+    #[inline]
+    pub fn queues(self) -> bool {
+        self.0 >> 62 & 1 != 0
+    }
+
+    /// Whether its limit follows the latency.
+    #[inline]
+    pub fn is_adaptive(self) -> bool {
+        self.0 >> 63 & 1 != 0
+    }
+
+    /// Whether the requests in flight on the upstream are counted.
+    #[inline]
+    pub fn counts_all(self) -> bool {
+        self.is_bounded() || self.is_limited()
     }
 
     /// Whether the aggregates of all peers are kept.
@@ -361,6 +421,7 @@ impl Table {
         self.set_pending_ns(id, policy.eject_pending_ns);
         let percents = u64::from(policy.overflow_percent) | u64::from(policy.load_bound_percent) << 16;
         set(word::SPREAD, percents | u64::from(policy.zone) << 32);
+        self.write_admission(id, policy);
     }
 
     /// Sends the picks of an upstream through its shadow, or no longer.

@@ -24,6 +24,8 @@ pub(crate) struct Seat {
     attempts: Words,
     /// The lane's words, one an upstream.
     requests: Words,
+    /// As `requests`.
+    waiting: Words,
     pub writers: Writers,
     lease: &'static AtomicU64,
     lane: Lane,
@@ -48,6 +50,7 @@ impl Seat {
             least: LeastMethod::best(),
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
             requests: row(region.requests, region.requests_row, region.capacity.upstreams),
+            waiting: row(region.waiting, region.requests_row, region.capacity.upstreams),
             writers,
             lease,
             lane,
@@ -91,6 +94,11 @@ impl Seat {
     #[inline(always)]
     pub fn answered_word(&self, slot: u32) -> Option<&AtomicU64> {
         self.tallies.get(slot as usize * tally::WORDS + tally::ANSWERED)
+    }
+
+    /// The word that counts this worker's requests in the queue of an upstream.
+    pub fn waiting_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.waiting.get(id.index())
     }
 
     /// The aggregate of requests in flight on a peer.

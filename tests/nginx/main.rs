@@ -12,6 +12,7 @@ mod failover;
 mod heads;
 mod health;
 mod keepalive;
+mod limits;
 mod processes;
 mod shadows;
 mod subrequests;

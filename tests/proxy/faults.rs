@@ -132,3 +132,41 @@ fn a_streamed_body_is_sent_once_and_an_early_answer_arrives() {
     assert_eq!((r.status, r.reusable), (400, false));
     bed.end();
 }
+
+/// Where the usual time is known a request that may be repeated does not wait for the whole time-out: here it would end
+/// the test.
+#[test]
+fn a_peer_that_hangs_is_given_up_in_time() {
+    let mut bed = Bed::new(2, &["--read-timeout-ms", "600000"]);
+    // A tick has to come by before anything is known.
+    let page = |bed: &mut Bed| bed.ask(&Request::get("/tidegate-status")).body;
+    while String::from_utf8_lossy(&page(&mut bed)).contains("\"head_p99_ms\":null") {
+        for i in 0..100 {
+            bed.echoed(&Request::get(&format!("/{i}")));
+        }
+    }
+    bed.backends[0].set(Behaviour::Hang).unwrap();
+    for i in 0..4 {
+        let response = bed.echoed(&Request::get(&format!("/hang{i}")));
+        assert_eq!(response.fields.first("x-backend"), Some("b1"));
+    }
+    assert_eq!(in_flight(&mut bed), 0);
+    bed.end();
+}
+
+#[test]
+fn a_limit_makes_requests_wait_and_turns_away_who_waited_too_long() {
+    let mut bed = Bed::new(1, &["--max-in-flight", "1", "--queue", "1", "--queue-ms", "30"]);
+    bed.backends[0].set(Behaviour::Hang).unwrap();
+    let mut held = Client::new(bed.proxy.addr(), LIMIT);
+    held.connect().unwrap();
+    held.send(&Request::get("/held").to_bytes(bed.proxy.addr())).unwrap();
+    assert!(tidegate_testbed::process::wait_until(LIMIT, || bed.backends[0].requests() == 1));
+    let response = bed.ask(&Request::get("/"));
+    assert_eq!((response.status, response.fields.first("retry-after")), (503, Some("1")));
+    drop(held);
+    assert!(tidegate_testbed::process::wait_until(LIMIT, || in_flight(&mut bed) == 0));
+    bed.backends[0].set(Behaviour::Ok).unwrap();
+    bed.echoed(&Request::get("/"));
+    bed.end();
+}

@@ -90,10 +90,6 @@ impl Request {
         self.twin = 0;
     }
 
-    pub(in crate::failover) fn is_open(&self) -> bool {
-        self.state == Stage::Open
-    }
-
     /// The peer of the last attempt.
     pub(in crate::failover) fn last_peer(&self) -> Option<PeerHandle> {
         self.current().map(Attempt::peer)
