@@ -248,7 +248,6 @@ impl Host {
                 priority: random.below(2) as u32,
                 max_in_flight: random.below(3) as u32,
                 admin: u32::from(random.below(10) == 0),
-                ..init()
             })
             .collect();
         let mut handles = [0; PEERS];
