@@ -230,7 +230,8 @@ impl Storm {
 
     /// Gives way for a while; how long is nobody's concern.
     fn let_them_run(&mut self) {
-        for _ in 0..self.random.below(30) {
+        // Each time to six that are busy: few times are much.
+        for _ in 0..self.random.below(6) {
             // SAFETY: gives way.
             unsafe { libc::sched_yield() };
         }
@@ -415,7 +416,7 @@ fn live(shared: &Shared, place: usize, seed: u64) {
                 }
                 request.end(now);
             }
-            // Seldom, for each waits for a grace period of the kernel (membarrier).
+            // Seldom, so that there is something to lose between two lists.
             10 if plants || !shared.planted && random.below(6) == 0 => {
                 match shared.declare(random.below(LISTS.len())) {
                     Ok(_) => {}

@@ -28,6 +28,12 @@ pub(super) const MODELS: &[Model] = &[
         deaths: 16,
         preemptions: 3,
     },
+    Model {
+        name: "lanes: one that is out comes back beside a reclaimer and a joiner",
+        run: back_beside_others,
+        deaths: 0,
+        preemptions: 2,
+    },
     Model { name: "lanes: two picks and a limit of one", run: limit_of_one, deaths: 0, preemptions: 3 },
     Model { name: "lanes: a scrub beside a request", run: scrub_beside_a_request, deaths: 0, preemptions: 3 },
 ];
@@ -106,8 +112,12 @@ fn a_reclaimer_dies(death: Option<u32>) {
     });
     first.join().unwrap();
     assert!(second.join().unwrap());
-    table.reclaim(NOW);
-    table.scrub();
+    let last = table.clone();
+    let last = process(4, None, move || {
+        last.reclaim(NOW);
+        last.scrub();
+    });
+    assert!(last.join().unwrap());
     assert_eq!(in_flight(&table, slot), (1, 1), "in flight, and the aggregate");
     assert!(table.join().is_ok(), "a lane was lost");
 }
@@ -188,9 +198,37 @@ fn a_worker_dies(death: Option<u32>) {
     });
     dying.join().unwrap();
     assert!(other.join().unwrap());
-    table.reclaim(NOW);
+    let last = table.clone();
+    let last = process(4, None, move || {
+        last.reclaim(NOW);
+        last.scrub();
+    });
+    assert!(last.join().unwrap());
+    assert_eq!(in_flight(&table, slot), (1, 1), "in flight, and the aggregate");
+}
+
+/// Whoever is out keeps its lane whatever others do, and what it has open counts once when it is back.
+fn back_beside_others(_: Option<u32>) {
+    let (table, upstream, slot) = world(2, 9);
+    set_up_as(1);
+    let worker = Rc::new(Worker::join_patiently(table.clone(), false, 5, 1, NOW).unwrap());
+    let open = pick(&worker, upstream).expect("a peer");
+    set_up_as(2);
+    let later = NOW + 10;
+    assert_eq!((table.reclaim(later), in_flight(&table, slot)), (1, (0, 0)), "out, and in no sum");
+    run(1..=3);
+    let (mine, b, c) = (worker.clone(), table.clone(), table.clone());
+    let lane = worker.lane_index();
+    let back = process(1, None, move || mine.check(later).unwrap());
+    let reclaiming = process(2, None, move || assert_eq!(b.reclaim(later), 0, "nobody is dead or newly silent"));
+    let joining = process(3, None, move || {
+        let got = c.join().expect("the free lane");
+        assert_ne!(got.index(), lane, "the lane of a process that lives was taken");
+    });
+    [back, reclaiming, joining].into_iter().for_each(|p| assert!(p.join().unwrap()));
     table.scrub();
     assert_eq!(in_flight(&table, slot), (1, 1), "in flight, and the aggregate");
+    drop(open);
 }
 
 fn limit_of_one(_: Option<u32>) {

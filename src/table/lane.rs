@@ -296,4 +296,23 @@ mod tests {
         }
         assert_eq!(table.slot_counts(slot), (20, 0));
     }
+
+    #[test]
+    fn attempts_wrap_and_leave_what_is_in_flight() {
+        let (table, slot) = counted();
+        let lane = table.join().unwrap();
+        let cell = table.lane_cell(lane.index(), slot).unwrap();
+        let before = (1 << 40) - 3;
+        cell.store(before << 24, Ordering::Relaxed);
+        for n in 1..=6 {
+            begin(cell, Writers::One);
+            assert_eq!(table.slot_counts(slot), ((before + n) % (1 << 40), n as u32));
+        }
+        for n in (0..6).rev() {
+            end(cell, Writers::One);
+            assert_eq!(table.slot_counts(slot), (3, n));
+        }
+        end(cell, Writers::One);
+        assert_eq!(table.slot_counts(slot), (3, 0), "not below 0");
+    }
 }

@@ -34,7 +34,8 @@
 //! is clearing once. Whoever takes a lane clears it again: counts that stand in a free lane, however they came there,
 //! end with that. Whether a lease is out is loaded Relaxed on the path of a request: the holder that misses it by a
 //! moment does what one stopped a moment later would have done, in its own lane. The heartbeat is Relaxed: it is
-//! compared with a bound of seconds.
+//! compared with a bound of seconds. Only of one that comes back it must be seen together with the lease: it is stored
+//! before the CAS that takes the lease back, whose Release pairs with the Acquire load of a sweep.
 
 use super::identity::Life;
 use super::layout::{LEASE_WORDS, lease as word};
@@ -138,7 +139,7 @@ impl Table {
         let (mut freed, mut left_out) = (0, 0);
         for index in 0..self.region.capacity.workers {
             let Some(lease) = self.lease(index) else { break };
-            let held = lease.load(Ordering::Relaxed);
+            let held = lease.load(Ordering::Acquire);
             let holder = ProcessIdentity::from_bits(held);
             if held == 0 || holder == me {
                 continue;
@@ -203,9 +204,12 @@ impl Table {
     pub(crate) fn regain(&self, lane: Lane, now: u64) -> Result<(), Error> {
         let lost = || Error::of(TIDEGATE_ERR_LEASE_LOST);
         let (lease, held) = (self.lease(lane.index).ok_or_else(lost)?, lane.identity.bits());
+        if lease.load(Ordering::Relaxed) == held | OUT {
+            // Before it is back, or a sweep could find it silent since long ago and leave it out once more.
+            self.set_lease_word(lane.index, word::BEAT, now);
+        }
         match lease.compare_exchange(held | OUT, held, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => {
-                self.set_lease_word(lane.index, word::BEAT, now);
                 self.scrub();
                 self.emit(EventKind::WorkerBack { lane: lane.index, held: self.lane_in_flight(lane.index) }, now);
                 Ok(())

@@ -333,3 +333,28 @@ fn system_error(what: &str, size: usize, error: i32) -> Error {
     let error = std::io::Error::from_raw_os_error(error);
     Error::new(TIDEGATE_ERR_SYSTEM, format!("{what} of {size} bytes: {error}"))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// A file under a map can be cut short, and then every access is a SIGBUS; a table without a name is sealed
+    /// against that.
+    #[test]
+    fn nobody_can_cut_an_anonymous_table_short() {
+        let mapping = map_anonymous(1 << 16).unwrap();
+        let (from, to) = (mapping.base.addr(), mapping.base.addr() + mapping.size);
+        let path = format!("/proc/self/map_files/{from:x}-{to:x}");
+        let Ok(file) = File::options().read(true).write(true).open(&path) else {
+            return println!("skipped: this machine does not let a process open what it has mapped");
+        };
+        for size in [0, 4096, 1 << 17] {
+            let refused = file.set_len(size).expect_err("a sealed file changed its length");
+            assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        }
+        // SAFETY: the mapping is ours, and page-aligned.
+        let word = unsafe { AtomicU64::from_ptr(mapping.base.cast::<u64>().add(8191)) };
+        word.store(7, Ordering::Relaxed);
+        assert_eq!(word.load(Ordering::Relaxed), 7);
+    }
+}
