@@ -50,9 +50,14 @@ test: setup ## All tests but the long ones
 	@$(if $(HAVE_NGINX),,echo "nginx and its headers were not there: the tests of the module were left out")
 
 .PHONY: test-deep
+<<<<<<< HEAD
 test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, threads under ThreadSanitizer, fuzzing, many more random cases
+=======
+test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx reloaded, upgraded and killed, threads under ThreadSanitizer, many more random cases
+>>>>>>> w-survive
 	TIDEGATE_KILLS=10000 cargo test --release --test processes
 	$(MAKE) torture-deep
+	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
 	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
 	$(MAKE) fuzz
 
@@ -65,7 +70,8 @@ lint: ## rustfmt, clippy, C warnings
 .PHONY: header
 header: ## Generate include/tidegate.h from src/ffi, and record symbols and layouts
 	cargo build --release
-	TIDEGATE_BLESS=1 cargo test --test header --test abi
+	TIDEGATE_BLESS=1 cargo test --test header
+	TIDEGATE_BLESS=1 cargo test --test abi
 
 # The version nodes of the symbols need a link of their own: a version script that build.rs passes to rust-lld is
 # silently ignored.

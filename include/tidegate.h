@@ -1382,6 +1382,19 @@ tidegate_status tidegate_table_open(const char *path,
                                     uint64_t now_ns,
                                     struct tidegate_table **table);
 
+// Says what `tidegate_table_open` with the same arguments would say, and makes, changes and replaces nothing: for the
+// test of a configuration while the table is in use. OK: it would open the table that is there, make one, or, as far as
+// `on_mismatch` allows, replace it. Space and memory are not tried.
+//
+// Thread rule: set-up only. Errors: NULL, INVALID, STRUCT_SIZE, LAYOUT, SYSTEM.
+//
+// # Safety
+// `path` points to `path_len` bytes; `options` is NULL or valid.
+tidegate_status tidegate_table_check(const char *path,
+                                     size_t path_len,
+                                     const struct tidegate_table_options *options,
+                                     uint64_t now_ns);
+
 // Opens the table in the file of this name to look at it: mapped so that this process cannot write to it, whatever
 // happens. Status, descriptions and events can be read; calls that would write (opening upstreams, declaring peers,
 // changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of

@@ -29,12 +29,13 @@ const SMALL: FileOptions = FileOptions { upstreams: 64, peers: 64, workers: 8, e
 const REPLACE: FileOptions = FileOptions { replace: true, ..SMALL };
 
 fn main() {
-    let tests: [(&str, fn()); 15] = [
+    let tests: [(&str, fn()); 16] = [
         ("a_table_outlives_its_processes", a_table_outlives_its_processes),
         ("fifty_creators_agree_on_one_table", fifty_creators_agree_on_one_table),
         ("fifty_replacers_agree_on_one_table", fifty_replacers_agree_on_one_table),
         ("what_does_not_fit_is_refused_and_left_alone", what_does_not_fit_is_refused_and_left_alone),
         ("what_does_not_fit_is_replaced_if_so_wished", what_does_not_fit_is_replaced_if_so_wished),
+        ("a_check_says_what_opening_would_do", a_check_says_what_opening_would_do),
         ("what_is_no_table_is_never_replaced", what_is_no_table_is_never_replaced),
         ("a_table_from_before_a_reboot_is_replaced", a_table_from_before_a_reboot_is_replaced),
         ("another_time_namespace_is_refused", another_time_namespace_is_refused),
@@ -117,8 +118,8 @@ fn checked(status: tidegate_status) -> Result<(), Refusal> {
     if status == TIDEGATE_OK { Ok(()) } else { Err((status, String::from_utf8(text[..len].to_vec()).unwrap())) }
 }
 
-fn open(path: &Path, options: FileOptions) -> Result<Handle, Refusal> {
-    let options = tidegate_table_options {
+fn in_c(options: FileOptions) -> tidegate_table_options {
+    tidegate_table_options {
         struct_size: size_of::<tidegate_table_options>(),
         max_upstreams: options.upstreams,
         max_peers: options.peers,
@@ -126,7 +127,17 @@ fn open(path: &Path, options: FileOptions) -> Result<Handle, Refusal> {
         events: options.events,
         on_mismatch: if options.replace { TIDEGATE_MISMATCH_REPLACE } else { TIDEGATE_MISMATCH_REFUSE },
         reserved: 0,
-    };
+    }
+}
+
+fn check(path: &Path, options: FileOptions) -> Result<(), Refusal> {
+    let (bytes, options) = (path.as_os_str().as_encoded_bytes(), in_c(options));
+    // SAFETY: everything lives through the call.
+    checked(unsafe { tidegate_table_check(bytes.as_ptr().cast(), bytes.len(), &options, NOW) })
+}
+
+fn open(path: &Path, options: FileOptions) -> Result<Handle, Refusal> {
+    let options = in_c(options);
     let (bytes, mut table) = (path.as_os_str().as_encoded_bytes(), null_mut());
     // SAFETY: everything lives through the call.
     checked(unsafe { tidegate_table_open(bytes.as_ptr().cast(), bytes.len(), &options, NOW, &mut table) })?;
@@ -331,6 +342,38 @@ fn what_does_not_fit_is_replaced_if_so_wished() {
         let again = Table::open_file(&place.table, &REPLACE, NOW).unwrap();
         assert_eq!(events(&again).len(), 1, "what fits is not replaced");
     }
+}
+
+fn a_check_says_what_opening_would_do() {
+    // Takes the file in any case and leaves it as it is.
+    let checked = |place: &Place, options| {
+        let before = fs::read(&place.table).ok();
+        let result = check(&place.table, options);
+        assert_eq!(fs::read(&place.table).ok(), before);
+        result
+    };
+    for (name, spoil, _, _) in SPOILED {
+        let place = Place::new(name);
+        assert_eq!(checked(&place, SMALL), Ok(()), "it would be made");
+        assert!(place.names().is_empty(), "and was not");
+        place.made();
+        assert_eq!(checked(&place, SMALL), Ok(()));
+        spoil(&place);
+        assert_eq!(checked(&place, REPLACE), Ok(()), "{name}");
+        let refusal = checked(&place, SMALL).expect_err(name);
+        assert_eq!(Some(refusal), open(&place.table, SMALL).err(), "{name}");
+        assert_eq!(place.names(), ["table"]);
+        fs::write(&place.table, b"precious data that somebody still needs").unwrap();
+        let refusal = checked(&place, REPLACE).expect_err(name);
+        assert_eq!(Some(refusal), open(&place.table, REPLACE).err(), "{name}");
+    }
+    let place = Place::new("missing");
+    let (status, text) = check(&place.dir.join("missing/table"), SMALL).expect_err("has no directory");
+    assert!(status == TIDEGATE_ERR_SYSTEM && text.contains("looking for its directory"), "{text}");
+    assert_eq!(
+        check(&place.table, FileOptions { peers: 100_000, ..SMALL }).map_err(|e| e.0),
+        Err(TIDEGATE_ERR_INVALID)
+    );
 }
 
 fn what_is_no_table_is_never_replaced() {

@@ -68,6 +68,8 @@ tg_create_main(ngx_conf_t *cf)
         return NULL;
     }
 
+    main->memory_fd = -1;
+
     return main;
 }
 
@@ -143,6 +145,7 @@ tg_init_module(ngx_cycle_t *cycle)
 
     if (main != NULL && main->table != NULL) {
         tg_declare(main, cycle->log);
+        tg_memory_hand_on(main, cycle);
     }
 
     return NGX_OK;

@@ -35,8 +35,12 @@ typedef struct {
     ngx_shm_zone_t *zone;
     ngx_flag_t capacity_set;
     tidegate_table_options capacity;
-    // The table's file; empty: it lives in the zone.
+    // The table's file; empty: it lives in the memory below.
     ngx_str_t path;
+    // -1: none.
+    int memory_fd;
+    void *memory;
+    size_t memory_size;
     // tg_upstream_t *
     ngx_array_t upstreams;
     tidegate_table *table;
@@ -153,6 +157,13 @@ ngx_int_t tg_upstream_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);
 tg_address_t *tg_address(tg_main_t *main, const tidegate_pick *pick);
 ngx_int_t tg_declare_try(ngx_conf_t *cf, tg_main_t *main);
 void tg_declare(tg_main_t *main, ngx_log_t *log);
+
+// memory.c
+ngx_int_t tg_memory_keep(tg_main_t *main, const tg_main_t *former, size_t size, ngx_log_t *log);
+ngx_int_t tg_memory_new(tg_main_t *main, size_t size, ngx_log_t *log);
+void tg_memory_hand_on(tg_main_t *main, ngx_cycle_t *cycle);
+void tg_memory_close_descriptor(tg_main_t *main);
+void tg_memory_close(tg_main_t *main);
 
 // table.c
 ngx_int_t tg_table_zone(ngx_conf_t *cf, tg_main_t *main);

@@ -267,6 +267,28 @@ pub unsafe extern "C" fn tidegate_table_open(
     })
 }
 
+/// Says what `tidegate_table_open` with the same arguments would say, and makes, changes and replaces nothing: for the
+/// test of a configuration while the table is in use. OK: it would open the table that is there, make one, or, as far as
+/// `on_mismatch` allows, replace it. Space and memory are not tried.
+///
+/// Thread rule: set-up only. Errors: NULL, INVALID, STRUCT_SIZE, LAYOUT, SYSTEM.
+///
+/// # Safety
+/// `path` points to `path_len` bytes; `options` is NULL or valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_table_check(
+    path: *const c_char,
+    path_len: usize,
+    options: *const tidegate_table_options,
+    now_ns: u64,
+) -> tidegate_status {
+    guard(|| {
+        // SAFETY: the caller vouches for `path` and `options`.
+        let (path, options) = unsafe { (bytes(path, path_len)?, file_options(options)?) };
+        Table::check_file(Path::new(OsStr::from_bytes(path)), &options, now_ns)
+    })
+}
+
 /// Opens the table in the file of this name to look at it: mapped so that this process cannot write to it, whatever
 /// happens. Status, descriptions and events can be read; calls that would write (opening upstreams, declaring peers,
 /// changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of

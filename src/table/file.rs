@@ -99,15 +99,32 @@ impl Table {
                         return Ok(Table::from_region(region));
                     }
                 }
-                Err(Misfit { reason: Some(reason), .. }) if options.replace || reason == Replaced::Reboot => {
-                    if let Some(table) = replace(&file, path, &capacity, reason, now)? {
-                        return Ok(table);
+                Err(misfit) => match misfit.reason.filter(|_| misfit.gives_way(options)) {
+                    Some(reason) => {
+                        if let Some(table) = replace(&file, path, &capacity, reason, now)? {
+                            return Ok(table);
+                        }
                     }
-                }
-                Err(misfit) => return Err(misfit.refuse(path)),
+                    None => return Err(misfit.refuse(path)),
+                },
             }
         }
         Err(Error::new(TIDEGATE_ERR_BUSY, format!("{}: the file kept changing while it was opened", shown(path))))
+    }
+
+    /// Says what `open_file` would say, and makes, changes and replaces nothing.
+    pub fn check_file(path: &Path, options: &FileOptions, now: u64) -> Result<(), Error> {
+        Capacity::new(options.upstreams, options.peers, options.workers, options.events)?;
+        check_path(path)?;
+        let Some(file) = open(path, Access::Write)? else {
+            let directory = std::fs::metadata(directory_of(path));
+            return directory.map(drop).map_err(|error| system(path, "looking for its directory", error));
+        };
+        match judge(&file, options, Some(now)) {
+            Ok(_) => Ok(()),
+            Err(misfit) if misfit.gives_way(options) => Ok(()),
+            Err(misfit) => Err(misfit.refuse(path)),
+        }
     }
 
     /// Opens the table in this file to read it: every call on it that would write answers `TIDEGATE_ERR_READ_ONLY`.
@@ -129,6 +146,11 @@ impl Table {
 impl Misfit {
     fn new(reason: impl Into<Option<Replaced>>, what: impl Into<String>) -> Misfit {
         Misfit { reason: reason.into(), what: what.into() }
+    }
+
+    /// Whether a fresh table may take its place.
+    fn gives_way(&self, options: &FileOptions) -> bool {
+        self.reason.is_some_and(|reason| options.replace || reason == Replaced::Reboot)
     }
 
     fn refuse(self, path: &Path) -> Error {
@@ -224,10 +246,7 @@ fn judge(file: &File, asked: &FileOptions, now: Option<u64>) -> Result<usize, Mi
 
 /// A table without a name.
 fn fresh(path: &Path, capacity: &Capacity, replaced: Option<Replaced>, now: u64) -> Result<(File, Table), Error> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let size = Table::size_for(capacity)?;
     let made = OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
     let file = made.map_err(|error| match error.raw_os_error() {
@@ -246,6 +265,10 @@ fn fresh(path: &Path, capacity: &Capacity, replaced: Option<Replaced>, now: u64)
         table.emit(EventKind::TableReplaced { reason }, now);
     }
     Ok((file, table))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Puts a fresh table in the place of the one in `old`. `None`: somebody else was faster, or removed it.

@@ -14,6 +14,7 @@ pub mod echo;
 pub mod error_log;
 pub mod executions;
 pub mod load;
+mod master;
 pub mod message;
 pub mod nginx;
 pub mod nginx_config;

@@ -13,10 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Request};
+use crate::client::{Client, Failure, Request};
 use crate::report::{Entry, Report};
 use crate::rng::Rng;
 use crate::verdict::{Origin, Verdict};
+use crate::wire::End;
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Load {
     pub duration: Duration,
     /// The other bound.
     pub max_requests: u64,
+    /// Share of requests that go out on a new connection.
+    pub fresh_percent: u8,
     /// Longest time of one exchange.
     pub timeout: Duration,
     /// Most requests at a time; each is a thread.
@@ -52,6 +55,7 @@ impl Load {
             post_percent: 20,
             duration: Duration::from_secs(10),
             max_requests: u64::MAX,
+            fresh_percent: 0,
             timeout: Duration::from_secs(15),
             max_workers: 1000,
             label: "tidegate".into(),
@@ -99,6 +103,12 @@ impl Load {
             Request::get(&path).id(&id)
         }
     }
+
+    fn job(&self, k: u64, due: Instant, interval: usize) -> Job {
+        // Not from the request's own numbers, which are to stay what they were.
+        let fresh = Rng::new(self.seed.wrapping_add(k << 32)).percent(self.fresh_percent);
+        Job { due, interval, fresh, request: self.request(k) }
+    }
 }
 
 /// A load under way. Dropped, it stops and waits for what it has sent.
@@ -130,13 +140,20 @@ impl Running {
     /// Declares that no backend is healthy from now on (true), or that one is again (false). To be called before the
     /// last one is made sick, and after the first one is well again: the account then errs in nobody's favour.
     pub fn outage(&self, on: bool) {
-        let now = Instant::now();
-        let outages = &mut lock(&self.shared.state).outages;
-        match outages.last_mut().filter(|(_, end)| end.is_none()) {
-            Some((_, end)) if !on => *end = Some(now),
-            None if on => outages.push((now, None)),
-            _ => {}
-        }
+        lock(&self.shared.state).outages.set(on);
+    }
+
+    /// Declares that the gateway's processes are being replaced from now on (true), or no more (false). One that retires
+    /// closes its clients' idle connections, and a request may be on its way on one: a GET without a byte of an answer
+    /// is then sent again on a new connection, as every client does, and its second result is the one that counts; a
+    /// POST is lost.
+    pub fn retirement(&self, on: bool) {
+        lock(&self.shared.state).retirements.set(on);
+    }
+
+    /// Declares that the gateway's port is closed from now on (true), or open again (false).
+    pub fn closed(&self, on: bool) {
+        lock(&self.shared.state).closures.set(on);
     }
 
     /// Declares that the gateway's process at the other end of some connections is about to be killed: requests under
@@ -191,9 +208,15 @@ struct State {
     /// No job comes any more.
     stopped: bool,
     intervals: Vec<Interval>,
-    outages: Vec<(Instant, Option<Instant>)>,
+    outages: Spans,
+    retirements: Spans,
+    closures: Spans,
     kills: Vec<Instant>,
 }
+
+/// Times from which and until which something holds.
+#[derive(Default)]
+struct Spans(Vec<(Instant, Option<Instant>)>);
 
 #[derive(Default)]
 struct Interval {
@@ -205,6 +228,7 @@ struct Interval {
 struct Job {
     due: Instant,
     interval: usize,
+    fresh: bool,
     request: Request,
 }
 
@@ -227,7 +251,7 @@ impl Shared {
             }
             let interval = state.intervals.len() - 1;
             state.intervals[interval].pending += 1;
-            state.jobs.push_back(Job { due, interval, request: self.load.request(k) });
+            state.jobs.push_back(self.load.job(k, due, interval));
             if state.jobs.len() > state.idle && state.workers < self.load.max_workers {
                 state.workers += 1;
                 let shared = Arc::clone(self);
@@ -247,7 +271,18 @@ impl Shared {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                let (sent, result) = (Instant::now(), client.exchange(&job.request));
+                if job.fresh {
+                    client.close();
+                }
+                let made = client.connections();
+                let (sent, mut result) = (Instant::now(), client.exchange(&job.request));
+                let is_post = job.request.method == "POST";
+                let raced = client.connections() == made
+                    && matches!(result, Err(Failure::Nothing(End::Closed | End::Reset)))
+                    && lock(&self.state).retirements.meet(sent, Instant::now());
+                if raced && !is_post {
+                    result = client.exchange(&job.request);
+                }
                 let ended = Instant::now();
                 if result.is_err() {
                     client.close();
@@ -256,12 +291,14 @@ impl Shared {
                 let answer = result.ok().map(|r| (r.status, Origin::of(&r, &self.load.label)));
                 state = lock(&self.state);
                 let entry = Entry {
-                    is_post: job.request.method == "POST",
+                    is_post,
                     answer,
                     latency: ended - job.due,
                     late: sent - job.due > LATE,
-                    in_outage: state.in_outage(sent, ended),
+                    in_outage: state.outages.meet(sent, ended),
                     lost_with_worker: verdict.lost_connection() && state.killed_under(sent, ended),
+                    raced,
+                    refused: verdict.refused() && state.closures.meet(sent, ended),
                     what: &format_args!("{} {}", job.request.method, job.request.path),
                     verdict: &verdict,
                 };
@@ -282,11 +319,23 @@ impl Shared {
     }
 }
 
-impl State {
-    fn in_outage(&self, from: Instant, to: Instant) -> bool {
-        self.outages.iter().any(|(begin, end)| *begin <= to && end.is_none_or(|end| end >= from))
+impl Spans {
+    fn set(&mut self, on: bool) {
+        let now = Instant::now();
+        match self.0.last_mut().filter(|(_, end)| end.is_none()) {
+            Some((_, end)) if !on => *end = Some(now),
+            None if on => self.0.push((now, None)),
+            _ => {}
+        }
     }
 
+    /// Whether it held at some moment between these two.
+    fn meet(&self, from: Instant, to: Instant) -> bool {
+        self.0.iter().any(|(begin, end)| *begin <= to && end.is_none_or(|end| end >= from))
+    }
+}
+
+impl State {
     fn killed_under(&self, sent: Instant, ended: Instant) -> bool {
         self.kills.iter().any(|&kill| sent <= kill + KILL_TAKES && ended >= kill && ended <= kill + KILL_TAKES * 5)
     }

@@ -1,26 +1,30 @@
-//! nginx as a process of its own in a private directory: start, reload, kill a worker, quit, and what its log says.
+//! nginx as a process of its own in a private directory: start, reload, kill a worker, upgrade, restart, quit, and what
+//! its log says.
 //!
-//! One master a value; dropping it ends the master and every worker. A test that panics leaves the directory behind.
+//! In the foreground, or as a daemon, which alone takes a new binary. One nginx a value, two masters while a binary
+//! takes over; dropping it ends them and every worker. A test that panics leaves the directory behind.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::error_log::faults;
+use crate::master::Master;
 use crate::nginx_config::Config;
 use crate::ports::free_port;
-use crate::process::{Leash, Signal, children_of, end, signal, title_of, wait_for, wait_until};
+use crate::process::{Signal, adopt_orphans, children_of, is_gone, signal, title_of, wait_for, wait_until};
 use crate::scratch::Scratch;
 
 /// A running nginx.
 pub struct Nginx {
     scratch: Scratch,
-    master: Child,
-    _leash: Leash,
+    /// One; two while a new binary takes over, the old one first.
+    masters: Vec<Master>,
     addr: SocketAddr,
+    env: Vec<(String, OsString)>,
     killed: Vec<u32>,
 }
 
@@ -32,30 +36,13 @@ impl Nginx {
 
     /// The same with further environment variables, say for sanitizers.
     pub fn start_with(config: &Config, env: &[(&str, &OsStr)]) -> Result<Nginx, String> {
-        let binary = binary().ok_or("nginx is not installed")?;
         let scratch = Scratch::new("nginx");
-        let port = free_port();
-        let conf = write(config, scratch.path(), port)?;
-        let stderr = fs::File::create(scratch.path().join("stderr.log")).map_err(|e| e.to_string())?;
-        let mut master = command(&binary, scratch.path(), &conf)
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|e| format!("{}: {e}", binary.display()))?;
-        let leash = Leash::on(master.id()).map_err(|e| {
-            end(&mut master, Signal::TERM, LIMIT);
-            format!("sh: {e}")
-        })?;
-        let mut nginx =
-            Nginx { scratch, master, _leash: leash, addr: ([127, 0, 0, 1], port).into(), killed: Vec::new() };
-        let mut exited = false;
-        let up = wait_until(LIMIT, || {
-            exited = nginx.master.try_wait().is_ok_and(|status| status.is_some());
-            exited || (TcpStream::connect(nginx.addr).is_ok() && nginx.workers().len() == config.workers)
-        });
-        if up && !exited { Ok(nginx) } else { Err(format!("nginx did not start:\n{}", nginx.log())) }
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let env: Vec<_> = env.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let masters = vec![launch(config, scratch.path(), addr, &env)?];
+        let mut nginx = Nginx { scratch, masters, addr, env, killed: Vec::new() };
+        nginx.wait_for_workers(config.workers)?;
+        Ok(nginx)
     }
 
     /// Where it listens.
@@ -68,9 +55,9 @@ impl Nginx {
         self.scratch.path()
     }
 
-    /// The master's process id.
+    /// The master's process id; of two the new one's.
     pub fn master(&self) -> u32 {
-        self.master.id()
+        self.masters.last().expect("one at least").id()
     }
 
     /// The workers that accept; those of an older configuration, which only finish what they have, are left out.
@@ -118,7 +105,74 @@ impl Nginx {
     /// Stops it gracefully; an error if it is still there after a bounded time.
     pub fn quit(&mut self) -> Result<(), String> {
         signal(self.master(), Signal::QUIT);
-        wait_for(&mut self.master, LIMIT).map(drop).ok_or_else(|| format!("nginx did not quit:\n{}", self.log()))
+        if self.current().wait(LIMIT) { Ok(()) } else { Err(format!("nginx did not quit:\n{}", self.log())) }
+    }
+
+    /// Stops it gracefully and starts it again in the same place, with another configuration if there is one. In
+    /// between connections are refused.
+    pub fn restart(&mut self, config: &Config) -> Result<(), String> {
+        self.quit()?;
+        self.masters = vec![launch(config, self.scratch.path(), self.addr, &self.env)?];
+        self.wait_for_workers(config.workers)
+    }
+
+    /// Kills the master and every worker by SIGKILL, and starts it again in the same place.
+    pub fn crash(&mut self, config: &Config) -> Result<(), String> {
+        let workers = children_of(self.master());
+        // The master first, or it would replace them.
+        for &pid in [self.master()].iter().chain(&workers) {
+            signal(pid, Signal::KILL);
+        }
+        if !self.current().wait(LIMIT) || !wait_until(LIMIT, || workers.iter().all(|&pid| is_gone(pid))) {
+            return Err(format!("nginx is not dead:\n{}", self.log()));
+        }
+        // It speaks of the dead.
+        let _ = fs::remove_file(self.scratch.path().join("nginx.pid"));
+        self.masters = vec![launch(config, self.scratch.path(), self.addr, &self.env)?];
+        self.wait_for_workers(config.workers)
+    }
+
+    /// Starts a new binary beside the old one (USR2), with another configuration if there is one, and waits for its
+    /// workers: both serve when this returns. For daemons.
+    pub fn upgrade(&mut self, config: &Config) -> Result<(), String> {
+        assert!(config.daemon && self.masters.len() == 1, "only a daemon, and one upgrade at a time");
+        write(config, self.scratch.path(), self.addr.port())?;
+        let old = self.master();
+        signal(old, Signal::USR2);
+        let mut new = None;
+        wait_until(LIMIT, || {
+            new = pid_in(&self.scratch.path().join("nginx.pid")).filter(|&new| new != old);
+            new.is_some() && pid_in(&self.scratch.path().join("nginx.pid.oldbin")) == Some(old)
+        });
+        let new = new.ok_or_else(|| format!("no new binary took over:\n{}", self.log()))?;
+        self.masters.push(Master::adopt(new)?);
+        self.wait_for_workers(config.workers)
+    }
+
+    /// Sends the old binary home: WINCH, so that its workers finish, then QUIT.
+    pub fn retire_former(&mut self) -> Result<(), String> {
+        let former = self.finish_former()?;
+        signal(former, Signal::QUIT);
+        if !self.masters[0].wait(LIMIT) {
+            return Err(format!("the old binary stays:\n{}", self.log()));
+        }
+        self.masters.remove(0);
+        Ok(())
+    }
+
+    /// Takes an upgrade back whose old binary had been told to finish: HUP, so that it starts workers again, then QUIT
+    /// to the new one.
+    pub fn take_back(&mut self) -> Result<(), String> {
+        let (former, count) = (self.finish_former()?, self.workers().len());
+        signal(former, Signal::HUP);
+        signal(self.master(), Signal::QUIT);
+        let ended = self.current().wait(LIMIT);
+        // Its id is in the file again when it has seen the other's end: another upgrade may follow then.
+        if !ended || !wait_until(LIMIT, || pid_in(&self.scratch.path().join("nginx.pid")) == Some(former)) {
+            return Err(format!("the new binary stays:\n{}", self.log()));
+        }
+        self.masters.pop();
+        self.wait_for_workers(count)
     }
 
     /// error.log and standard error.
@@ -145,6 +199,28 @@ impl Nginx {
         assert!(faults.is_empty(), "nginx's log has faults:\n{}", faults.join("\n"));
     }
 
+    fn wait_for_workers(&mut self, count: usize) -> Result<(), String> {
+        let mut ended = false;
+        let up = wait_until(LIMIT, || {
+            ended = self.current().has_ended();
+            ended || (TcpStream::connect(self.addr).is_ok() && self.workers().len() == count)
+        });
+        if up && !ended { Ok(()) } else { Err(format!("nginx did not start:\n{}", self.log())) }
+    }
+
+    /// Lets the old binary's workers finish, and waits for that; the id of its master, which stays.
+    fn finish_former(&self) -> Result<u32, String> {
+        assert!(self.masters.len() == 2, "there is no former binary");
+        let former = self.masters[0].id();
+        signal(former, Signal::WINCH);
+        let finished = wait_until(LIMIT, || children_of(former).iter().all(|&pid| pid == self.master()));
+        if finished { Ok(former) } else { Err(format!("old workers stay:\n{}", self.log())) }
+    }
+
+    fn current(&mut self) -> &mut Master {
+        self.masters.last_mut().expect("one at least")
+    }
+
     fn children(&self, is: impl Fn(&str) -> bool) -> Vec<u32> {
         children_of(self.master()).into_iter().filter(|&pid| is(&title_of(pid))).collect()
     }
@@ -152,8 +228,12 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // TERM: at once, connections or not.
-        end(&mut self.master, Signal::TERM, LIMIT);
+        self.masters.clear();
+        // A new binary whose id was never learnt: its parents gone, it is ours, and its command line names our file.
+        let conf = self.scratch.path().join("nginx.conf").display().to_string();
+        for pid in children_of(std::process::id()).into_iter().filter(|&pid| title_of(pid).contains(&conf)) {
+            drop(Master::adopt(pid));
+        }
     }
 }
 
@@ -175,6 +255,44 @@ pub fn nginx_test(config: &Config) -> Result<(bool, String), String> {
     let Output { status, stdout, stderr } =
         command(&binary, scratch.path(), &conf).arg("-t").output().map_err(|e| e.to_string())?;
     Ok((status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned()))
+}
+
+fn launch(config: &Config, prefix: &Path, addr: SocketAddr, env: &[(String, OsString)]) -> Result<Master, String> {
+    // By its whole path: that is what it starts a new binary by.
+    let binary = std::path::absolute(binary().ok_or("nginx is not installed")?).map_err(|e| e.to_string())?;
+    let conf = write(config, prefix, addr.port())?;
+    let stderr = fs::File::options().create(true).append(true).open(prefix.join("stderr.log"));
+    if config.daemon {
+        adopt_orphans().map_err(|e| e.to_string())?;
+    }
+    let mut child = command(&binary, prefix, &conf)
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr.map_err(|e| e.to_string())?)
+        .spawn()
+        .map_err(|e| format!("{}: {e}", binary.display()))?;
+    if !config.daemon {
+        return Master::of(child);
+    }
+    let failed = || {
+        let said = ["error.log", "stderr.log"].map(|name| fs::read_to_string(prefix.join(name)).unwrap_or_default());
+        format!("nginx did not start:\n{}", said.concat())
+    };
+    // What we started leaves the master behind.
+    if !wait_for(&mut child, LIMIT).is_some_and(|status| status.success()) {
+        return Err(failed());
+    }
+    let mut pid = None;
+    wait_until(LIMIT, || {
+        pid = pid_in(&prefix.join("nginx.pid"));
+        pid.is_some()
+    });
+    Master::adopt(pid.ok_or_else(failed)?)
+}
+
+fn pid_in(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
 fn command(binary: &Path, prefix: &Path, conf: &Path) -> Command {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// `worker_processes`.
     pub workers: usize,
+    /// Whether it goes into the background, as it does in production. In the foreground it takes no new binary (USR2).
+    pub daemon: bool,
     /// Module to load.
     pub module: Option<PathBuf>,
     /// Least severity in error.log.
@@ -25,6 +27,7 @@ impl Config {
     pub fn plain() -> Config {
         Config {
             workers: 2,
+            daemon: false,
             module: None,
             error_level: "notice",
             main: String::new(),
@@ -36,6 +39,11 @@ impl Config {
     /// Two workers and Tidegate's module.
     pub fn tidegate() -> Config {
         Config { module: Some(module()), ..Config::plain() }
+    }
+
+    /// In the background.
+    pub fn daemon(self) -> Config {
+        Config { daemon: true, ..self }
     }
 
     /// With directives for `http`.
@@ -68,10 +76,11 @@ impl Config {
         let module = self.module.as_ref().map(|m| format!("load_module {};\n", m.display())).unwrap_or_default();
         // As root nginx would give its workers to nobody, who may not enter a directory of mode 0700.
         let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+        let daemon = if self.daemon { "on" } else { "off" };
         let Config { workers, error_level, main, http, server, .. } = self;
         let prefix = prefix.display();
         format!(
-            "{module}{user}daemon off;
+            "{module}{user}daemon {daemon};
 worker_processes {workers};
 pid {prefix}/nginx.pid;
 error_log {prefix}/error.log {error_level};

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
 pub use rustix::process::Signal;
 
@@ -26,6 +27,21 @@ pub fn wait_until(limit: Duration, mut yes: impl FnMut() -> bool) -> bool {
             return false;
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes this process the parent of what its descendants leave behind, daemons and workers whose master died: init
+/// would wait for them, and nobody could tell their end. For the rest of this process's life.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+/// Whether a process is gone. One of ours that has ended is waited for; not to be asked of what a `Child` stands for.
+pub fn is_gone(pid: u32) -> bool {
+    match Pid::from_raw(pid as i32).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG)) {
+        // Not ours yet, or no more.
+        Some(Err(Errno::CHILD)) | None => stat_of(pid).is_none_or(|(state, _)| state == 'Z'),
+        Some(ended) => matches!(ended, Ok(Some(_))),
     }
 }
 
@@ -69,10 +85,14 @@ pub fn end(child: &mut Child, polite: Signal, limit: Duration) {
         let _ = child.kill();
         let _ = child.wait();
     }
-    // A master that was killed leaves its workers to init: they were seen as its children above. The parent is
-    // checked again, so that an id that went to somebody else's process in between is left alone.
-    for pid in family {
-        if stat_of(pid).is_some_and(|(_, ppid)| ppid == 1) {
+    end_orphans(&family);
+}
+
+/// Ends what a parent that was killed has left, seen as its children before. To whom they belong now is checked, so
+/// that an id that went to somebody else's process in between is left alone.
+pub(crate) fn end_orphans(family: &[u32]) {
+    for &pid in family {
+        if stat_of(pid).is_some_and(|(_, ppid)| ppid == 1 || ppid == std::process::id()) {
             signal(pid, Signal::KILL);
         }
     }

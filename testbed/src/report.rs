@@ -2,11 +2,15 @@
 //!
 //! # What counts as a failed GET
 //!
-//! Any GET that was not answered by a complete, correct 2xx, with three exceptions, each on a line of its own:
+//! Any GET that was not answered by a complete, correct 2xx, with four exceptions, each on a line of its own:
 //! 1. *outage*: at some moment between its sending and its end no backend at all was healthy (`Running::outage`);
 //! 2. *cut body*: its head had gone out rightly when the body broke off;
 //! 3. *lost with a worker*: its connection ended, without an answer, at the moment at which the test killed the gateway
-//!    process at the other end (`Running::connections_die`). No answer of a gateway is ever excused by this.
+//!    process at the other end (`Running::connections_die`). No answer of a gateway is ever excused by this;
+//! 4. *refused*: the test had stopped the gateway, and its port was closed (`Running::closed`).
+//!
+//! A request on an idle connection that a retiring process closed under it (`Running::retirement`) has a line as well: a
+//! GET was sent again and is judged by what came of that, a POST is lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,6 +55,11 @@ pub struct Tally {
     pub unanswered: u64,
     /// Connection lost when the test killed the process at its other end.
     pub lost_with_worker: u64,
+    /// No connection while the test had the gateway's port closed.
+    pub refused: u64,
+    /// Connection closed by a retiring process before the first byte of the answer. GETs were sent again and are counted
+    /// under what came of that too.
+    pub raced: u64,
     /// Failures of any kind while no backend was healthy.
     pub outage: u64,
     /// The rest of the failures: those held against the gateway. Cut bodies are not among them.
@@ -66,6 +75,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) late: bool,
     pub(crate) in_outage: bool,
     pub(crate) lost_with_worker: bool,
+    pub(crate) raced: bool,
+    pub(crate) refused: bool,
     pub(crate) what: &'a dyn fmt::Display,
 }
 
@@ -74,9 +85,12 @@ impl Report {
         let tally = if entry.is_post { &mut self.post } else { &mut self.get };
         tally.done += 1;
         self.late += u64::from(entry.late);
+        tally.raced += u64::from(entry.raced);
         if entry.lost_with_worker {
             tally.lost_with_worker += 1;
-        } else {
+        } else if entry.refused {
+            tally.refused += 1;
+        } else if !(entry.raced && entry.is_post) {
             let kind = match entry.verdict {
                 Verdict::Good => &mut tally.good,
                 Verdict::Status(..) => &mut tally.status,
@@ -160,11 +174,13 @@ impl Tally {
         self.cut += other.cut;
         self.unanswered += other.unanswered;
         self.lost_with_worker += other.lost_with_worker;
+        self.refused += other.refused;
+        self.raced += other.raced;
         self.outage += other.outage;
         self.failed += other.failed;
     }
 
-    fn rows(&self) -> [(&'static str, u64); 10] {
+    fn rows(&self) -> [(&'static str, u64); 12] {
         [
             ("requests", self.done),
             ("complete and right", self.good),
@@ -174,6 +190,8 @@ impl Tally {
             ("body broke off after its head", self.cut),
             ("no answer at all", self.unanswered),
             ("connection died with a worker", self.lost_with_worker),
+            ("refused by a closed port", self.refused),
+            ("idle connection closed under it", self.raced),
             ("failed while no peer was healthy", self.outage),
             ("failed while a peer was healthy", self.failed),
         ]
@@ -230,6 +248,8 @@ mod tests {
             late: false,
             in_outage: false,
             lost_with_worker: false,
+            raced: false,
+            refused: false,
             what: &"GET /",
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of mode 0700 under the system's temporary one.
+/// A directory of mode 0700, under the system's temporary one or on a tmpfs.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -15,9 +15,22 @@ impl Scratch {
     /// # Panics
     /// If it can't be created: no test could go on.
     pub fn new(what: &str) -> Scratch {
+        Scratch::under(&std::env::temp_dir(), what)
+    }
+
+    /// The same on a tmpfs, where there is one.
+    ///
+    /// # Panics
+    /// As `new`.
+    pub fn in_memory(what: &str) -> Scratch {
+        let tmpfs = Path::new("/dev/shm");
+        if tmpfs.is_dir() { Scratch::under(tmpfs, what) } else { Scratch::new(what) }
+    }
+
+    fn under(directory: &Path, what: &str) -> Scratch {
         loop {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("tidegate-{what}-{}-{n}", std::process::id()));
+            let path = directory.join(format!("tidegate-{what}-{}-{n}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Scratch(path),
                 // Left by an earlier process with this id.

@@ -64,6 +64,15 @@ impl Verdict {
         use Verdict::{Cut, HeadCut, Nothing};
         matches!(self, Cut(end) | HeadCut(end) | Nothing(end) if *end != End::TimedOut)
     }
+
+    /// Whether it looks like a port that was closed: no connection, or one that ended in the queue for accept().
+    pub fn refused(&self) -> bool {
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset};
+        matches!(
+            self,
+            Verdict::Unconnected(ConnectionRefused | ConnectionReset) | Verdict::Nothing(End::Closed | End::Reset)
+        )
+    }
 }
 
 impl Origin {

@@ -157,3 +157,37 @@ fn connections_that_die_with_a_killed_process_are_counted_apart() {
 
 /// Reached only on a machine that stands still.
 const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn some_requests_take_new_connections() {
+    let bed = bed(Behaviour::Ok);
+    let load = Load { fresh_percent: 50, max_workers: 1, ..load(&bed) };
+    assert!(load.run().all_good());
+    assert!(
+        (60..=140).contains(&bed.backend.accepted()),
+        "{} connections where 100 are expected",
+        bed.backend.accepted()
+    );
+}
+
+/// Nothing but what was declared is excused, and a GET only by a second try.
+#[test]
+fn what_retires_or_is_closed_is_counted_apart() {
+    let bed = bed(Behaviour::CloseIdle { percent: 100, within: Duration::from_millis(2) });
+    let running = Load { max_requests: 600, max_workers: 1, ..load(&bed) }.start();
+    running.retirement(true);
+    let report = running.finish().remove(0);
+    assert_eq!(report.get.good, report.get.done, "{report}");
+    assert_eq!(report.post.good + report.post.raced, report.post.done, "{report}");
+
+    let mut bed = self::bed(Behaviour::Refuse);
+    let running = load(&bed).start();
+    running.closed(true);
+    let report = running.finish().remove(0);
+    assert_eq!((report.get.refused, report.get.failed), (report.get.done, 0), "{report}");
+    bed.backend.set(Behaviour::Reset).unwrap();
+    let running = load(&bed).start();
+    running.retirement(true);
+    let report = running.finish().remove(0);
+    assert_eq!((report.get.raced, report.get.failed), (0, report.get.done), "only idle connections: {report}");
+}

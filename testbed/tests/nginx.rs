@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_testbed::nginx::{binary, nginx_test};
+use tidegate_testbed::process::{Signal, children_of, is_gone, signal, title_of, wait_until};
 use tidegate_testbed::{Backend, Behaviour, Client, Config, Executions, Load, Nginx, Request, Scratch};
 
 macro_rules! need_nginx {
@@ -116,4 +117,44 @@ fn posts_that_plain_nginx_repeats_are_found() {
     let duplicates = bed.executions.duplicated_posts().unwrap();
     assert!(!duplicates.is_empty(), "{report}");
     assert!(duplicates.values().all(|backends| backends == &["a", "b"]), "{duplicates:?}");
+}
+
+/// Two binaries at a time, a restart, and nothing left behind, not even a new binary that nobody waited for.
+#[test]
+fn a_daemon_is_upgraded_restarted_and_ended() {
+    need_nginx!();
+    let bed = bed("");
+    let config = bed.config.clone().daemon();
+    let mut nginx = Nginx::start(&config).unwrap();
+    let ask = |nginx: &Nginx| Client::new(nginx.addr(), Duration::from_secs(20)).exchange(&Request::get("/x")).unwrap();
+    let mut seen = vec![nginx.master()];
+    for _ in 0..2 {
+        let old = nginx.workers();
+        nginx.upgrade(&config).unwrap();
+        assert!(!seen.contains(&nginx.master()));
+        assert!(old.iter().all(|&pid| !is_gone(pid)), "both serve");
+        nginx.retire_former().unwrap();
+        assert!(is_gone(*seen.last().unwrap()) && old.iter().all(|&pid| is_gone(pid)));
+        assert_eq!(ask(&nginx).status, 200);
+        seen.push(nginx.master());
+    }
+    nginx.restart(&config).unwrap();
+    assert_eq!(ask(&nginx).status, 200);
+    nginx.assert_clean_log();
+    nginx.upgrade(&config).unwrap();
+    let (master, workers) = (nginx.master(), nginx.workers());
+    drop(nginx);
+    assert!(is_gone(master) && workers.iter().all(|&pid| is_gone(pid)), "both masters are ended");
+
+    let nginx = Nginx::start(&config).unwrap();
+    let old = nginx.master();
+    signal(old, Signal::USR2);
+    let is_master = |&pid: &u32| title_of(pid).starts_with("nginx: master");
+    let mut new = None;
+    assert!(wait_until(Duration::from_secs(15), || {
+        new = children_of(old).into_iter().find(is_master);
+        new.is_some()
+    }));
+    drop(nginx);
+    assert!(new.is_some_and(is_gone));
 }

@@ -10,4 +10,7 @@ mod failover;
 mod heads;
 mod keepalive;
 mod processes;
+mod subrequests;
+mod survival;
+mod tables;
 mod variables;
