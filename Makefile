@@ -50,7 +50,7 @@ test: setup ## All tests but the long ones
 	@$(if $(HAVE_NGINX),,echo "nginx and its headers were not there: the tests of the module were left out")
 
 .PHONY: test-deep
-test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx reloaded, upgraded and killed, threads under ThreadSanitizer, fuzzing, many more random cases
+test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx upgraded and killed, ThreadSanitizer, fuzzing, many more random cases
 	TIDEGATE_KILLS=10000 cargo test --release --test processes
 	$(MAKE) torture-deep
 	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
