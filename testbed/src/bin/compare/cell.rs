@@ -76,15 +76,17 @@ pub fn run(kind: Kind, fault: &Fault, setting: &Setting) -> Result<Figures, Stri
     let scratch = Scratch::new("compare");
     let executions = Executions::open(scratch.path().join("executions")).map_err(|e| e.to_string())?;
     let start = |name| ProcessBackend::start_working(&program, name, 0, &executions, SERVICE);
-    let backends: Vec<_> = NAMES.map(start).into_iter().collect::<Result<_, _>>().map_err(|e| format!("backend: {e}"))?;
+    let backends: Vec<_> =
+        NAMES.map(start).into_iter().collect::<Result<_, _>>().map_err(|e| format!("backend: {e}"))?;
     let peers: Vec<_> = backends.iter().map(ProcessBackend::addr).collect();
     let gateway = Gateway::start(kind, &peers, &setting.selector)?;
     wait_for_answer(gateway.addr())?;
 
+    let warm_up = WARM_UP.min(setting.length);
     let load = Load { rate: setting.rate, duration: LONGEST, timeout: PATIENCE, ..Load::new(gateway.addr()) };
     let running = load.start();
-    let mut scene = Scene { backends, gateway, running, end: WARM_UP + setting.length, back: None };
-    sleep(WARM_UP);
+    let mut scene = Scene { backends, gateway, running, end: warm_up + setting.length, back: None };
+    sleep(warm_up);
     let (pids, begun) = (scene.gateway.pids(), scene.running.elapsed());
     let cpu = cpu_ns(&pids);
     (fault.play)(&mut scene)?;

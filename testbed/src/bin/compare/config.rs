@@ -131,7 +131,7 @@ const ENVOY: &str = r#"static_resources:
     common_lb_config: { healthy_panic_threshold: { value: 20 } }
     circuit_breakers:
       thresholds:
-      - retry_budget: { budget_percent: { value: 20 }, min_retry_concurrency: 10 }
+      - retry_budget: { budget_percent: { value: 20 }, min_retry_concurrency: 100 }
     outlier_detection:
       consecutive_5xx: 5
       interval: 1s

@@ -33,7 +33,10 @@ pub struct Document<'a> {
 
 impl fmt::Display for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# The same faults before other proxies\n\nWritten by `make compare-report`; not to be edited by hand.\n")?;
+        writeln!(
+            f,
+            "# The same faults before other proxies\n\nWritten by `make compare-report`; not to be edited by hand.\n"
+        )?;
         self.method(f)?;
         self.losses(f)?;
         self.table(f)?;
@@ -53,7 +56,7 @@ impl Document<'_> {
              The proxies take turns at each fault, in one run of {:.0} minutes.\n",
             SERVICE.as_millis(),
             WARM_UP.as_secs(),
-            length.as_secs(),
+            length.as_secs_f64(),
             PATIENCE.as_secs(),
             self.took.as_secs_f64() / 60.0
         )?;
@@ -98,7 +101,10 @@ impl Document<'_> {
              *Attempts*: requests that backends read, for each that a client sent. *CPU*: of all the proxy's processes, us a \
              request; – where one was replaced.\n"
         )?;
-        writeln!(f, "| fault | proxy | GET errors | POST errors | corrupt | twice | over 1 s | noticed for | p50 ms | p99 ms | CPU | attempts | late |")?;
+        writeln!(
+            f,
+            "| fault | proxy | GET errors | POST errors | corrupt | twice | over 1 s | noticed for | p50 ms | p99 ms | CPU | attempts | late |"
+        )?;
         writeln!(f, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         for row in self.rows {
             for (i, (kind, cell)) in row.cells.iter().enumerate() {

@@ -52,10 +52,9 @@ impl Envoy {
     pub fn restart_hot(&mut self) -> Result<(), String> {
         self.epoch += 1;
         self.launch()?;
-        let up = format!("starting main dispatch loop");
         let seen = wait_until(LIMIT, || {
             let log = std::fs::read_to_string(self.scratch.path().join("envoy.log")).unwrap_or_default();
-            log.matches(&up).count() > self.epoch as usize
+            log.matches(STARTED).count() > self.epoch as usize
         });
         if seen { Ok(()) } else { Err("envoy did not restart".into()) }
     }
@@ -79,7 +78,10 @@ impl Drop for Envoy {
     }
 }
 
-/// TIDEGATE_ENVOY, or what `make setup-compare` has put under `build`, or one in PATH.
+/// What each process logs when it has taken over.
+const STARTED: &str = "starting main dispatch loop";
+
+/// TIDEGATE_ENVOY, or what `scripts/setup.sh compare` has put under `build`, or one in PATH.
 pub fn binary() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("TIDEGATE_ENVOY") {
         return Some(path.into());

@@ -33,7 +33,9 @@ pub const FAULTS: &[Fault] = &[
         scene.hold_rest()
     }),
     good("blackhole", "one accepts, reads and never answers", |scene| scene.sick(&Behaviour::Hang)),
-    good("dropped-syns", "one is gone: connections closed, every SYN dropped", |scene| scene.sick(&Behaviour::DropSyns)),
+    good("dropped-syns", "one is gone: connections closed, every SYN dropped", |scene| {
+        scene.sick(&Behaviour::DropSyns)
+    }),
     good("rst-after-request", "one resets the connection when it has read the request", |scene| {
         scene.sick(&Behaviour::Reset)
     }),

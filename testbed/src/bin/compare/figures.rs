@@ -22,7 +22,6 @@ pub struct Span {
 /// The columns.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    pub requests: u64,
     /// GETs that did not end as they should.
     pub get_errors: u64,
     pub post_errors: u64,
@@ -91,7 +90,6 @@ impl Figures {
         let mut samples: Vec<_> = kinds.into_iter().map(|(kind, n)| (n, kind)).collect();
         samples.sort_unstable_by(|a, b| b.cmp(a));
         Ok(Figures {
-            requests: seen.len() as u64,
             get_errors: errors(false),
             post_errors: errors(true),
             corrupt: seen.iter().filter(|e| matches!(e.verdict, Verdict::Wrong | Verdict::Malformed(_))).count() as u64,
@@ -117,7 +115,8 @@ impl Figures {
     }
 }
 
-pub const HEADINGS: &str = "                    GET  POST corr. twice  >1 s    noticed   p50 ms   p99 ms  CPU us  att./r.  late";
+pub const HEADINGS: &str =
+    "                    GET  POST corr. twice  >1 s    noticed   p50 ms   p99 ms  CPU us  att./r.  late";
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

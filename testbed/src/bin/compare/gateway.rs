@@ -69,7 +69,7 @@ impl Kind {
     pub fn how_to_get(self) -> &'static str {
         match self {
             Kind::Tidegate => "`make nginx-module` builds it.",
-            _ => "`make setup-compare` installs it where that is possible.",
+            _ => "`sh scripts/setup.sh compare` installs it where that is possible.",
         }
     }
 }
@@ -87,9 +87,7 @@ impl Gateway {
         match kind {
             Kind::Nginx => Nginx::start(&config::nginx(Config::plain(), "", peers)).map(Gateway::Nginx),
             Kind::LeastConn => Nginx::start(&config::nginx(Config::plain(), "least_conn;", peers)).map(Gateway::Nginx),
-            Kind::Tidegate => {
-                Nginx::start(&config::tidegate(Config::tidegate(), selector, peers)).map(Gateway::Nginx)
-            }
+            Kind::Tidegate => Nginx::start(&config::tidegate(Config::tidegate(), selector, peers)).map(Gateway::Nginx),
             Kind::Haproxy => Haproxy::start(peers).map(Gateway::Haproxy),
             Kind::Envoy => Envoy::start(peers).map(Gateway::Envoy),
         }
@@ -164,7 +162,11 @@ impl Haproxy {
         std::fs::write(&conf, config::haproxy(addr, &socket, peers)).map_err(|e| e.to_string())?;
         let daemon = Haproxy::launch(&conf, &scratch)?;
         let haproxy = Haproxy { daemon, addr, conf, scratch };
-        if wait_until(LIMIT, || !haproxy.workers().is_empty()) { Ok(haproxy) } else { Err("haproxy has no worker".into()) }
+        if wait_until(LIMIT, || !haproxy.workers().is_empty()) {
+            Ok(haproxy)
+        } else {
+            Err("haproxy has no worker".into())
+        }
     }
 
     fn launch(conf: &std::path::Path, scratch: &Scratch) -> Result<Daemon, String> {

@@ -37,8 +37,8 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "nginx,haproxy,envoy,tidegate")]
     proxies: Vec<Kind>,
     /// Seconds of load in each cell
-    #[arg(long, default_value_t = 6)]
-    seconds: u64,
+    #[arg(long, default_value_t = 6.0)]
+    seconds: f64,
     /// Requests a second
     #[arg(long, default_value_t = 300)]
     rate: u32,
@@ -80,8 +80,8 @@ fn main() -> ExitCode {
 fn compare(options: &Options) -> Result<(), String> {
     let begun = Instant::now();
     let faults = chosen(&options.only)?;
-    let setting =
-        Setting { rate: options.rate, length: Duration::from_secs(options.seconds), selector: options.selector.clone() };
+    let length = Duration::try_from_secs_f64(options.seconds).map_err(|e| format!("--seconds: {e}"))?;
+    let setting = Setting { rate: options.rate, length, selector: options.selector.clone() };
     let (mut proxies, mut absent) = (Vec::new(), Vec::new());
     for &kind in &options.proxies {
         match kind.version() {
@@ -101,7 +101,8 @@ fn compare(options: &Options) -> Result<(), String> {
         println!("{}: {}\n  {}", fault.name, fault.what, figures::HEADINGS);
         let mut cells = Vec::new();
         for &(kind, _) in &proxies {
-            let figures = cell::run(kind, fault, &setting).map_err(|e| format!("{} at {}: {e}", fault.name, kind.name()))?;
+            let figures =
+                cell::run(kind, fault, &setting).map_err(|e| format!("{} at {}: {e}", fault.name, kind.name()))?;
             println!("  {:<18}{figures}", kind.name());
             figures.samples.iter().for_each(|sample| println!("  {:<18}  {sample}", ""));
             cells.push((kind, figures));
@@ -111,8 +112,14 @@ fn compare(options: &Options) -> Result<(), String> {
     }
     verdict::losses(&rows).iter().for_each(|loss| println!("{loss}"));
     if let Some(path) = &options.write {
-        let document =
-            Document { setting: &setting, proxies: &proxies, absent: &absent, rows: &rows, remark: &options.remark, took: begun.elapsed() };
+        let document = Document {
+            setting: &setting,
+            proxies: &proxies,
+            absent: &absent,
+            rows: &rows,
+            remark: &options.remark,
+            took: begun.elapsed(),
+        };
         std::fs::write(path, document.to_string()).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())

@@ -20,12 +20,13 @@ pub fn lost(row: &Row) -> Option<String> {
         return None;
     }
     let mut lost = Vec::new();
-    let mut compare = |name: &str, of: &dyn Fn(&Figures) -> f64, allowed: &dyn Fn(f64) -> f64, text: &dyn Fn(&Figures) -> String| {
-        let (kind, best) = others.iter().min_by(|a, b| of(&a.1).total_cmp(&of(&b.1))).expect("one at least");
-        if of(ours) > allowed(of(best)) {
-            lost.push(format!("{name} {} ({}: {})", text(ours), kind.name(), text(best)));
-        }
-    };
+    let mut compare =
+        |name: &str, of: &dyn Fn(&Figures) -> f64, allowed: &dyn Fn(f64) -> f64, text: &dyn Fn(&Figures) -> String| {
+            let (kind, best) = others.iter().min_by(|a, b| of(&a.1).total_cmp(&of(&b.1))).expect("one at least");
+            if of(ours) > allowed(of(best)) {
+                lost.push(format!("{name} {} ({}: {})", text(ours), kind.name(), text(best)));
+            }
+        };
     let none = |best: f64| best;
     compare("GET errors", &|f| f.get_errors as f64, &none, &|f| f.get_errors.to_string());
     compare("POST errors", &|f| f.post_errors as f64, &none, &|f| f.post_errors.to_string());
