@@ -41,6 +41,12 @@ pub enum Behaviour {
         /// Longest time from answer to close.
         within: Duration,
     },
+    /// Answers rightly; in `percent` of cases resets the connection as the next request comes, which it does not read:
+    /// what a close looks like that has crossed with a request.
+    RaceIdle {
+        /// 0 to 100.
+        percent: u8,
+    },
     /// Resets the connection instead of an answer.
     Reset,
     /// Does not listen; connections that were there are closed.
@@ -107,6 +113,7 @@ impl FromStr for Behaviour {
                 code => return Err(format!("code={code}: 200 to 599")),
             },
             "close_idle" => Behaviour::CloseIdle { percent: percent()?, within: ms()? },
+            "race_idle" => Behaviour::RaceIdle { percent: percent()? },
             "reset" => Behaviour::Reset,
             "refuse" => Behaviour::Refuse,
             "trickle" => Behaviour::Trickle(ms()?),
@@ -139,6 +146,7 @@ impl fmt::Display for Behaviour {
             Behaviour::CloseIdle { percent, within } => {
                 write!(f, "mode=close_idle&percent={percent}&ms={}", within.as_millis())
             }
+            Behaviour::RaceIdle { percent } => write!(f, "mode=race_idle&percent={percent}"),
             Behaviour::Reset => f.write_str("mode=reset"),
             Behaviour::Refuse => f.write_str("mode=refuse"),
             Behaviour::Trickle(gap) => write!(f, "mode=trickle&ms={}", gap.as_millis()),
@@ -168,8 +176,8 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// For error messages and the command line's help.
 pub const MODES: &str = "ok | raw&bytes=%xx…[&then=close|keep_open|reset] | garbage | break_off | bad_chunk | hang | \
-                         slow&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | reset | refuse | \
-                         trickle&ms=N | reset_on_accept | drop_syns; share=N& before it: in N % of cases";
+                         slow&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | race_idle&percent=N | \
+                         reset | refuse | trickle&ms=N | reset_on_accept | drop_syns; share=N& before it: in N % of cases";
 
 #[cfg(test)]
 mod tests {
@@ -188,6 +196,7 @@ mod tests {
             Behaviour::Slow(Duration::from_millis(30)),
             Behaviour::Status { code: 503, percent: 20 },
             Behaviour::CloseIdle { percent: 50, within: Duration::from_millis(9) },
+            Behaviour::RaceIdle { percent: 20 },
             Behaviour::Reset,
             Behaviour::Refuse,
             Behaviour::Trickle(Duration::from_millis(50)),

@@ -171,6 +171,13 @@ fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behav
             // A request that came in time is answered like any other: the connection wasn't idle.
             Ok(if next.is_ok() { After::Next } else { After::Close })
         }
+        Behaviour::RaceIdle { percent } => {
+            let after = send_right(wire, shared, request, 200)?;
+            if !shared.percent(*percent) || matches!(after, After::Close) {
+                return Ok(after);
+            }
+            Ok(if wire.fill().is_ok() { After::Reset } else { After::Close })
+        }
         // What a share leaves over.
         Behaviour::Ok | Behaviour::Share { .. } => send_right(wire, shared, request, 200),
     }

@@ -292,3 +292,11 @@ fn a_wrong_status_spares_the_health_page() {
     assert_eq!(bed.get().unwrap().status, 503);
     assert_eq!(bed.client.exchange(&Request::get("/health")).unwrap().status, 200);
 }
+
+#[test]
+fn race_idle_resets_as_the_next_request_comes() {
+    let mut bed = bed(Behaviour::RaceIdle { percent: 100 });
+    assert_eq!(bed.get().unwrap().status, 200);
+    assert!(matches!(bed.get(), Err(Failure::Nothing(_))));
+    assert_eq!((bed.backend.requests(), bed.client.connections()), (1, 1));
+}

@@ -11,6 +11,9 @@ pub struct Fault {
     pub name: &'static str,
     pub what: &'static str,
     pub expect: Expect,
+    /// GETs and POSTs that chance decides on, because they were under way when connections were cut: about so many more
+    /// than another proxy lost say nothing.
+    pub chance: [u64; 2],
     /// Makes it happen, and takes as long as the cell's load.
     pub play: fn(&mut Scene) -> Result<(), String>,
 }
@@ -31,17 +34,20 @@ pub const FAULTS: &[Fault] = &[
     good("kill", "one is killed by SIGKILL", |scene| {
         scene.backends[SICK].kill();
         scene.hold_rest()
-    }),
+    })
+    .by_chance(0, 1),
     good("blackhole", "one accepts, reads and never answers", |scene| scene.sick(&Behaviour::Hang)),
     good("dropped-syns", "one is gone: connections closed, every SYN dropped", |scene| {
         scene.sick(&Behaviour::DropSyns)
-    }),
+    })
+    .by_chance(0, 1),
     good("rst-after-request", "one resets the connection when it has read the request", |scene| {
         scene.sick(&Behaviour::Reset)
     }),
     good("rst-on-accept", "one resets every connection as soon as it has accepted it", |scene| {
         scene.sick(&Behaviour::ResetOnAccept)
-    }),
+    })
+    .by_chance(0, 1),
     good("slow-10x", "one takes 100 ms instead of 10", |scene| {
         scene.sick(&Behaviour::Slow(Duration::from_millis(100)))
     }),
@@ -54,7 +60,8 @@ pub const FAULTS: &[Fault] = &[
     }),
     good("500-5-percent", "one answers 500 to 5 % of its requests, its health page is green", |scene| {
         scene.sick(&Behaviour::Status { code: 500, percent: 5 })
-    }),
+    })
+    .by_chance(8, 4),
     good("flapping", "one refuses connections for half a second, works for half a second, and so on", |scene| {
         while !scene.is_over() {
             scene.set(SICK, &Behaviour::Refuse)?;
@@ -63,7 +70,8 @@ pub const FAULTS: &[Fault] = &[
             scene.hold(500);
         }
         Ok(())
-    }),
+    })
+    .by_chance(0, 6),
     good("rolling-deploy", "all four stop gracefully and start again, one after the other", |scene| {
         for i in 0..scene.backends.len() {
             scene.backends[i].stop().map_err(|e| e.to_string())?;
@@ -76,11 +84,13 @@ pub const FAULTS: &[Fault] = &[
     good("three-dead", "three of four are killed by SIGKILL", |scene| {
         scene.backends[1..].iter_mut().for_each(|backend| backend.kill());
         scene.hold_rest()
-    }),
+    })
+    .by_chance(0, 3),
     Fault {
         name: "all-dead-and-back",
         what: "all four are killed and started again 2 s later; counted from the return of the first on",
         expect: Expect::GoodOnceBack,
+        chance: [0, 0],
         play: |scene| {
             scene.backends.iter_mut().for_each(|backend| backend.kill());
             scene.hold(2000);
@@ -95,6 +105,7 @@ pub const FAULTS: &[Fault] = &[
         name: "all-503",
         what: "all four answer 503 to everything; a well-formed 503 is no error",
         expect: Expect::Unavailable,
+        chance: [0, 0],
         play: |scene| {
             for i in 0..scene.backends.len() {
                 scene.set(i, &Behaviour::Status { code: 503, percent: 100 })?;
@@ -102,12 +113,22 @@ pub const FAULTS: &[Fault] = &[
             scene.hold_rest()
         },
     },
-    good("keep-alive-races", "all four close idle connections at random, within 20 ms of an answer", |scene| {
+    good("idle-closes", "all four close idle connections at random, within 20 ms of an answer", |scene| {
         for i in 0..scene.backends.len() {
             scene.set(i, &Behaviour::CloseIdle { percent: 100, within: Duration::from_millis(20) })?;
         }
         scene.hold_rest()
     }),
+    good(
+        "keep-alive-races",
+        "one in ten of all four's idle connections is closed just as the next request comes",
+        |scene| {
+            for i in 0..scene.backends.len() {
+                scene.set(i, &Behaviour::RaceIdle { percent: 10 })?;
+            }
+            scene.hold_rest()
+        },
+    ),
     good("body-breaks-off", "half of one's bodies end early, by FIN", |scene| scene.sick_half(Behaviour::BreakOff)),
     good("bad-chunk-size", "half of one's answers have a chunk without a size", |scene| {
         scene.sick_half(Behaviour::BadChunk)
@@ -126,7 +147,8 @@ pub const FAULTS: &[Fault] = &[
             scene.hold(800);
         }
         scene.hold_rest()
-    }),
+    })
+    .by_chance(6, 3),
     good("reload", "the proxy is reloaded three times", |scene| {
         scene.running.retirement(true);
         for _ in 0..3 {
@@ -139,7 +161,13 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 const fn good(name: &'static str, what: &'static str, play: fn(&mut Scene) -> Result<(), String>) -> Fault {
-    Fault { name, what, expect: Expect::Good, play }
+    Fault { name, what, expect: Expect::Good, chance: [0, 0], play }
+}
+
+impl Fault {
+    const fn by_chance(self, gets: u64, posts: u64) -> Fault {
+        Fault { chance: [gets, posts], ..self }
+    }
 }
 
 fn raw(text: &str) -> Behaviour {

@@ -105,6 +105,11 @@ impl Figures {
         })
     }
 
+    /// Of both methods.
+    pub fn errors(&self) -> u64 {
+        self.get_errors + self.post_errors
+    }
+
     /// `noticed` in seconds.
     pub fn noticed_text(&self) -> String {
         self.noticed.map_or("to the end".into(), |time| format!("{:.2} s", time.as_secs_f64()))
