@@ -114,7 +114,8 @@ fn wait_for_answer(addr: SocketAddr) -> Result<(), String> {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 /// What a healthy backend works on an answer.
 pub const SERVICE: Duration = Duration::from_millis(10);
-pub const WARM_UP: Duration = Duration::from_secs(1);
+/// Long enough for what a proxy does once, a second after its start.
+pub const WARM_UP: Duration = Duration::from_millis(1500);
 /// What a client waits for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// The load ends by itself should the cell hang.

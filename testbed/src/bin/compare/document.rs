@@ -53,9 +53,10 @@ impl Document<'_> {
             "A cell is one fault at one proxy. Each has four fresh backends, which work {} ms on an answer, and a fresh \
              proxy; after {} s without a fault come {} s of open-loop load under it, {rate} requests a second, one in five \
              a POST, on keep-alive connections. Clients check every byte, wait {} s for an answer and send nothing again. \
-             The proxies take turns at each fault, in one run of {:.0} minutes.\n",
+             The proxies take turns at each fault, in one run of {:.0} minutes; without a fault they take three, and the one in \
+             the middle by CPU counts.\n",
             SERVICE.as_millis(),
-            WARM_UP.as_secs(),
+            WARM_UP.as_secs_f64(),
             length.as_secs_f64(),
             PATIENCE.as_secs(),
             self.took.as_secs_f64() / 60.0

@@ -14,6 +14,8 @@ pub struct Fault {
     /// GETs and POSTs that chance decides on, because they were under way when connections were cut: about so many more
     /// than another proxy lost say nothing.
     pub chance: [u64; 2],
+    /// Cells a proxy; the one in the middle by CPU counts.
+    pub rounds: usize,
     /// Makes it happen, and takes as long as the cell's load.
     pub play: fn(&mut Scene) -> Result<(), String>,
 }
@@ -30,7 +32,7 @@ pub enum Expect {
 }
 
 pub const FAULTS: &[Fault] = &[
-    good("none", "all four are in order", |scene| scene.hold_rest()),
+    Fault { rounds: 3, ..good("none", "all four are in order", |scene| scene.hold_rest()) },
     good("kill", "one is killed by SIGKILL", |scene| {
         scene.backends[SICK].kill();
         scene.hold_rest()
@@ -91,6 +93,7 @@ pub const FAULTS: &[Fault] = &[
         what: "all four are killed and started again 2 s later; counted from the return of the first on",
         expect: Expect::GoodOnceBack,
         chance: [0, 0],
+        rounds: 1,
         play: |scene| {
             scene.backends.iter_mut().for_each(|backend| backend.kill());
             scene.hold(2000);
@@ -106,6 +109,7 @@ pub const FAULTS: &[Fault] = &[
         what: "all four answer 503 to everything; a well-formed 503 is no error",
         expect: Expect::Unavailable,
         chance: [0, 0],
+        rounds: 1,
         play: |scene| {
             for i in 0..scene.backends.len() {
                 scene.set(i, &Behaviour::Status { code: 503, percent: 100 })?;
@@ -161,7 +165,7 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 const fn good(name: &'static str, what: &'static str, play: fn(&mut Scene) -> Result<(), String>) -> Fault {
-    Fault { name, what, expect: Expect::Good, chance: [0, 0], play }
+    Fault { name, what, expect: Expect::Good, chance: [0, 0], rounds: 1, play }
 }
 
 impl Fault {

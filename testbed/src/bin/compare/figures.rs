@@ -105,6 +105,12 @@ impl Figures {
         })
     }
 
+    /// Of several runs the one in the middle by CPU; there is one at least.
+    pub fn median(mut runs: Vec<Figures>) -> Figures {
+        runs.sort_by(|a, b| a.cpu_us.unwrap_or(f64::MAX).total_cmp(&b.cpu_us.unwrap_or(f64::MAX)));
+        runs.swap_remove(runs.len() / 2)
+    }
+
     /// Of both methods.
     pub fn errors(&self) -> u64 {
         self.get_errors + self.post_errors

@@ -25,6 +25,7 @@ use tidegate_testbed::process_backend;
 use cell::Setting;
 use document::{Document, Row};
 use fault::{FAULTS, Fault};
+use figures::Figures;
 use gateway::Kind;
 
 /// Stock nginx, HAProxy, Envoy and nginx with Tidegate under the same faults
@@ -37,7 +38,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "nginx,haproxy,envoy,tidegate")]
     proxies: Vec<Kind>,
     /// Seconds of load in each cell
-    #[arg(long, default_value_t = 6.0)]
+    #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Requests a second
     #[arg(long, default_value_t = 300)]
@@ -99,14 +100,15 @@ fn compare(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for fault in faults {
         println!("{}: {}\n  {}", fault.name, fault.what, figures::HEADINGS);
-        let mut cells = Vec::new();
-        for &(kind, _) in &proxies {
+        let mut runs = vec![Vec::new(); proxies.len()];
+        for (i, &(kind, _)) in (0..fault.rounds).flat_map(|_| proxies.iter().enumerate()) {
             let figures =
                 cell::run(kind, fault, &setting).map_err(|e| format!("{} at {}: {e}", fault.name, kind.name()))?;
             println!("  {:<18}{figures}", kind.name());
             figures.samples.iter().for_each(|sample| println!("  {:<18}  {sample}", ""));
-            cells.push((kind, figures));
+            runs[i].push(figures);
         }
+        let cells = proxies.iter().zip(runs).map(|(&(kind, _), runs)| (kind, Figures::median(runs))).collect();
         println!();
         rows.push(Row { fault, cells });
     }
