@@ -13,7 +13,7 @@ use crate::config;
 use crate::fault::Fault;
 use crate::figures::Figures;
 use crate::gateway::Kind;
-use crate::verdict::{RULES, lost};
+use crate::verdict::{RULES, lost, missed};
 
 /// A fault and what each proxy made of it.
 pub struct Row {
@@ -54,7 +54,8 @@ impl Document<'_> {
              proxy; after {} s without a fault come {} s of open-loop load under it, {rate} requests a second, one in five \
              a POST, on keep-alive connections. Clients check every byte, wait {} s for an answer and send nothing again. \
              The proxies take turns at each fault, in one run of {:.0} minutes; without a fault they take three, and the one in \
-             the middle by CPU counts.\n",
+             the middle by CPU counts. nginx-least-conn is the same nginx with its other balancer; it takes part where \
+             load matters.\n",
             SERVICE.as_millis(),
             WARM_UP.as_secs_f64(),
             length.as_secs_f64(),
@@ -87,8 +88,14 @@ impl Document<'_> {
         for (name, columns) in &lost {
             writeln!(f, "- **{name}**: {columns}")?;
         }
+        let missed: Vec<_> = self.rows.iter().filter_map(|row| Some((row.fault.name, missed(row)?))).collect();
         let compared = self.rows.iter().filter(|row| row.cells.len() > 1).count();
-        writeln!(f, "\n{} of {compared} rows have a column that is lost.\n", lost.len())
+        writeln!(f, "\n{} of {compared} rows have a column that is lost.\n", lost.len())?;
+        writeln!(f, "Goals of its own that Tidegate misses (those of every fault stand in `fault.rs` of the tool):\n")?;
+        for (name, columns) in &missed {
+            writeln!(f, "- **{name}**: {columns}")?;
+        }
+        writeln!(f, "\n{} rows miss a goal.\n", missed.len())
     }
 
     fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -34,8 +34,8 @@ struct Options {
     /// Only these faults, by name
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only these proxies: nginx, haproxy, envoy, tidegate; nginx-least-conn only on demand
-    #[arg(long, value_delimiter = ',', default_value = "nginx,haproxy,envoy,tidegate")]
+    /// Only these proxies; nginx-least-conn takes part where load matters
+    #[arg(long, value_delimiter = ',', default_value = "nginx,nginx-least-conn,haproxy,envoy,tidegate")]
     proxies: Vec<Kind>,
     /// Seconds of load in each cell
     #[arg(long, default_value_t = 5.0)]
@@ -100,19 +100,24 @@ fn compare(options: &Options) -> Result<(), String> {
     let mut rows = Vec::new();
     for fault in faults {
         println!("{}: {}\n  {}", fault.name, fault.what, figures::HEADINGS);
-        let mut runs = vec![Vec::new(); proxies.len()];
-        for (i, &(kind, _)) in (0..fault.rounds).flat_map(|_| proxies.iter().enumerate()) {
+        let present = proxies.iter().map(|(kind, _)| *kind).filter(|kind| fault.by_load || *kind != Kind::LeastConn);
+        let present: Vec<_> = present.collect();
+        let mut runs = vec![Vec::new(); present.len()];
+        for (i, &kind) in (0..fault.rounds).flat_map(|_| present.iter().enumerate()) {
             let figures =
                 cell::run(kind, fault, &setting).map_err(|e| format!("{} at {}: {e}", fault.name, kind.name()))?;
             println!("  {:<18}{figures}", kind.name());
             figures.samples.iter().for_each(|sample| println!("  {:<18}  {sample}", ""));
             runs[i].push(figures);
         }
-        let cells = proxies.iter().zip(runs).map(|(&(kind, _), runs)| (kind, Figures::median(runs))).collect();
+        let cells = present.iter().zip(runs).map(|(&kind, runs)| (kind, Figures::median(runs))).collect();
         println!();
         rows.push(Row { fault, cells });
     }
-    verdict::losses(&rows).iter().for_each(|loss| println!("{loss}"));
+    verdict::losses(&rows).iter().for_each(|loss| println!("loses in {loss}"));
+    rows.iter()
+        .filter_map(|row| Some((row.fault.name, verdict::missed(row)?)))
+        .for_each(|(name, missed)| println!("misses a goal in {name}: {missed}"));
     if let Some(path) = &options.write {
         let document = Document {
             setting: &setting,

@@ -17,6 +17,21 @@ pub fn lost(row: &Row) -> Option<String> {
     (!columns.is_empty()).then(|| columns.join(", "))
 }
 
+/// The goals of a fault that Tidegate's line misses: what stands there, and the most that should.
+pub fn missed(row: &Row) -> Option<String> {
+    let ours = row.cells.iter().find(|(kind, _)| *kind == Kind::Tidegate).map(|(_, figures)| figures)?;
+    let goals = row.fault.goals.iter().map(|(name, most)| (column(name), *most));
+    let missed = goals.filter(|(column, most)| (column.of)(ours) > *most);
+    let lines: Vec<_> = missed.map(|(c, most)| format!("{} {} (goal: {most})", c.name, (c.text)(ours))).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// # Panics
+/// If there is none.
+fn column(name: &str) -> &'static Column {
+    COLUMNS.iter().find(|column| column.name == name).expect("a goal names a column")
+}
+
 /// A column that can be lost.
 struct Column {
     name: &'static str,
@@ -53,6 +68,14 @@ const COLUMNS: &[Column] = &[
         of: |f| f.post_errors as f64,
         allowed: |best, row| Some(row.fault.chance[1] as f64 + best * 0.1),
         text: |f| f.post_errors.to_string(),
+        among_equals: false,
+    },
+    Column {
+        name: "errors",
+        of: |f| f.errors() as f64,
+        // The two before say it.
+        allowed: |_, _| None,
+        text: |f| f.errors().to_string(),
         among_equals: false,
     },
     Column {
@@ -115,3 +138,14 @@ dropped-syns, rst-on-accept: 1 POST; three-dead 3; flapping 6; worker-killed 6 G
 Beside proxies that have no more errors: *noticed for* loses by more than 0.1 s (not compared in the last two), p99 by \
 more than a fifth and 5 ms, attempts (only where all answer 503) by more than 0.02 a request. CPU (only without a \
 fault) loses by more than 3 %.";
+
+#[cfg(test)]
+mod tests {
+    use super::column;
+    use crate::fault::FAULTS;
+
+    #[test]
+    fn goals_name_columns() {
+        FAULTS.iter().flat_map(|fault| fault.goals).for_each(|(name, _)| drop(column(name).name.to_owned()));
+    }
+}
