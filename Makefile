@@ -50,12 +50,21 @@ test: setup ## All tests but the long ones
 	@$(if $(HAVE_NGINX),,echo "nginx and its headers were not there: the tests of the module were left out")
 
 .PHONY: test-deep
-test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx upgraded and killed, ThreadSanitizer, fuzzing, many more random cases
-	TIDEGATE_KILLS=10000 cargo test --release --test processes
+test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx upgraded and killed, loom, ThreadSanitizer, fuzzing, many more random cases
+	TIDEGATE_KILLS=10000 cargo test --release --test processes --test storm
 	$(MAKE) torture-deep
 	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
-	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties
+	$(MAKE) loom
+	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties --test validator_rules
 	$(MAKE) fuzz
+
+# In a directory of its own: with the flag every crate is another one.
+LOOM = RUSTFLAGS="--cfg loom" cargo test --profile loom --lib --target-dir target/loom
+
+.PHONY: loom
+loom: ## Loom models of the shipped code, and the faults that they must find; LOOM_MAX_PREEMPTIONS=2
+	$(LOOM) model::every_model_holds -- --nocapture
+	LOOM_MAX_PREEMPTIONS=1 $(LOOM) model::faults -- --nocapture
 
 .PHONY: lint
 lint: ## rustfmt, clippy, C warnings
@@ -98,5 +107,6 @@ clean: ## Remove everything that was built
 
 -include benches/targets.mk
 -include testbed/targets.mk
+-include simulator/targets.mk
 -include tests/torture/targets.mk
 -include fuzz/targets.mk

@@ -139,6 +139,9 @@
 // The request came back to this gateway.
 #define TIDEGATE_CAUSE_PROXY_LOOP_DETECTED 37
 
+// A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
+#define TIDEGATE_CAUSE_RESPONSE_UNEXPECTED 38
+
 // GET; also what 0 means.
 #define TIDEGATE_METHOD_GET 1
 
@@ -269,10 +272,10 @@
 // It ejected the peer.
 #define TIDEGATE_DECISION_FLAG_EJECTED 2
 
-// A buffer of this many bytes holds every answer.
+// A buffer of this many bytes holds every answer without a template; with one see `tidegate_template_answer_max`.
 #define TIDEGATE_ANSWER_MAX 8192
 
-// Body format: by the client's `accept`.
+// Body format: by the request's `content_type` (gRPC) and `accept`.
 #define TIDEGATE_FORMAT_AUTO 0
 
 // `{"error":{"code":502,"message":"Bad Gateway","details":…}}`, application/json.
@@ -290,10 +293,17 @@
 // text/plain; charset=utf-8.
 #define TIDEGATE_FORMAT_TEXT 5
 
+// gRPC's trailers-only response: HTTP status 200, application/grpc, no body; `grpc-status` is 14 (UNAVAILABLE) for 502,
+// 503 and 504, as gRPC maps HTTP statuses, and 2 (UNKNOWN) for 500; `grpc-message` is the sentence, percent-encoded.
+// gRPC needs HTTP/2: a host that speaks it takes the parts and ends the stream with the head. `tidegate_answer_write`
+// gives the same over HTTP/1.1 with a Content-Length of 0, for a hop in front that translates.
+#define TIDEGATE_FORMAT_GRPC 6
+
 // The request was HEAD: the same head, no body. The parts' `body` is still there, for its length.
 #define TIDEGATE_ANSWER_HEAD 1
 
-// Write `Connection: close`.
+// Write `Connection: close`. Without this flag and the next no such field is written, as HTTP/2 and HTTP/3 need it, and
+// an HTTP/1.1 host that keeps the connection.
 #define TIDEGATE_ANSWER_CLOSE 2
 
 // Write `Connection: keep-alive` (for HTTP/1.0 clients). CLOSE wins over it.
@@ -339,6 +349,13 @@
 // A dead worker's lane was cleared: `value` in-flight requests were taken off.
 #define TIDEGATE_EVENT_WORKER_RECLAIMED 7
 
+// A worker that may live was silent for too long: its lane is left out of the sums, and with it `value` requests in
+// flight. See `tidegate_worker_join`.
+#define TIDEGATE_EVENT_WORKER_OUT 9
+
+// It is back, with `value` requests in flight.
+#define TIDEGATE_EVENT_WORKER_BACK 10
+
 // This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 #define TIDEGATE_EVENT_TABLE_REPLACED 8
 
@@ -354,11 +371,27 @@
 // The old table was left from before a reboot, which starts CLOCK_MONOTONIC anew.
 #define TIDEGATE_REPLACED_REBOOT 4
 
+// The text of a template is at most this long.
+#define TIDEGATE_TEMPLATE_MAX 65536
+
 // Weighted smooth round robin: the default here.
 #define TIDEGATE_SELECTOR_ROUND_ROBIN 1
 
 // Weighted power of two choices on requests in flight.
 #define TIDEGATE_SELECTOR_LEAST_REQUEST 2
+
+// Weighted random choice.
+#define TIDEGATE_SELECTOR_RANDOM 3
+
+// Least latency (an average that peaks at once) times (requests in flight + 1), divided by weight: exact up to 128
+// peers, best of four above.
+#define TIDEGATE_SELECTOR_PEAK_EWMA 4
+
+// Consistent hashing of `tidegate_request_options.key`.
+#define TIDEGATE_SELECTOR_MAGLEV 5
+
+// The same with a client's address as the key.
+#define TIDEGATE_SELECTOR_SOURCE_HASH 6
 
 // When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 #define TIDEGATE_PANIC_SPREAD 1
@@ -408,6 +441,9 @@
 // No status counts as a failure.
 #define TIDEGATE_STATUS_NOTHING 2147483648
 
+// For `hold_bytes`: hold no response back.
+#define TIDEGATE_HOLD_OFF 4294967295
+
 // What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 #define TIDEGATE_VERDICT_NEED_MORE 0
 
@@ -450,8 +486,13 @@
 // The response is HTTP/1.0.
 #define TIDEGATE_VERDICT_FLAG_HTTP_1_0 4
 
-// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes.
+// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes, nor the
+// trailers'. `tidegate_head_rewrite` writes a head that can be.
 #define TIDEGATE_VERDICT_FLAG_NORMALISE 8
+
+// Chunk extensions came, or chunk framing was tolerated: forward the body in framing of your own. The head is not
+// concerned; known with the DATA or COMPLETE behind it.
+#define TIDEGATE_VERDICT_FLAG_REFRAME 16
 
 // How the connection ended, for `tidegate_validator_finish`: by FIN.
 #define TIDEGATE_END_CLOSE 1
@@ -464,6 +505,91 @@
 
 // Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
 #define TIDEGATE_VALIDATOR_NO_DATA 1
+
+// HTTP/1.x bytes, for `tidegate_validator_feed`; or a list of fields that the host parsed from such.
+#define TIDEGATE_PROTOCOL_HTTP_1 0
+
+// HTTP/2: `tidegate_validator_fields` and `tidegate_validator_data`.
+#define TIDEGATE_PROTOCOL_HTTP_2 2
+
+// HTTP/3: the same.
+#define TIDEGATE_PROTOCOL_HTTP_3 3
+
+// FastCGI, SCGI, uwsgi: what is behind the record layer, as bytes that begin with fields (a status line is taken too)
+// or as lists. `status` of the verdict is that of `Status`, else 302 with a Location, else 200 (RFC 3875, section 6).
+// The head always has to be written anew; never REUSABLE.
+#define TIDEGATE_PROTOCOL_CGI 4
+
+// To the letter: what a recipient may refuse is refused.
+#define TIDEGATE_POLICY_STRICT 0
+
+// What browsers and nginx live with: TIDEGATE_TOLERATE_COMPATIBLE. What is let through is said in the verdict.
+#define TIDEGATE_POLICY_COMPATIBLE 1
+
+// Judge and let through: `tolerated` of the verdict says what a strict reader would have refused first. Limits and
+// rules refuse nothing either. Only bytes whose framing can't be established, and responses that end early, are
+// rejected. To be used to learn what an upstream sends, not to protect anybody.
+#define TIDEGATE_POLICY_OBSERVE 2
+
+// Empty lines before the status line: drop them.
+#define TIDEGATE_TOLERATE_EMPTY_LINES 1
+
+// A major version from 2 to 9 in HTTP/1 syntax: read as 1.1.
+#define TIDEGATE_TOLERATE_VERSION 2
+
+// More white space, or HTAB, between version and status.
+#define TIDEGATE_TOLERATE_STATUS_SPACE 4
+
+// A sub-status, as in "403.1".
+#define TIDEGATE_TOLERATE_SUBSTATUS 8
+
+// A status of 600 to 999. Forwarded as it came.
+#define TIDEGATE_TOLERATE_STATUS_RANGE 16
+
+// Control characters in the reason phrase.
+#define TIDEGATE_TOLERATE_REASON_CONTROLS 32
+
+// Folded lines, but for framing fields: RFC 9112 section 5.2.
+#define TIDEGATE_TOLERATE_FOLDED 64
+
+// White space between a name and its colon, but for framing fields: RFC 9112 section 5.1.
+#define TIDEGATE_TOLERATE_SPACE_BEFORE_COLON 128
+
+// Lines that are no fields: without a colon, with other characters in the name, white space before the first one.
+#define TIDEGATE_TOLERATE_BAD_LINES 256
+
+// Control characters in values: RFC 9110 section 5.5.
+#define TIDEGATE_TOLERATE_VALUE_CONTROLS 512
+
+// NUL too, where a bit above tolerates control characters. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_NUL 1024
+
+// Content-Length repeated with the same value: RFC 9110 section 8.6.
+#define TIDEGATE_TOLERATE_LENGTH_REPEATED 2048
+
+// Content-Length beside Transfer-Encoding, which then decides: RFC 9112 section 6.3. Never REUSABLE.
+#define TIDEGATE_TOLERATE_LENGTH_AND_CODING 4096
+
+// Transfer codings besides chunked: the body stays coded. Never REUSABLE. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_CODINGS 8192
+
+// A lone LF as a line end of chunk framing.
+#define TIDEGATE_TOLERATE_CHUNK_LF 16384
+
+// White space between a chunk's size, or an extension, and the line's end.
+#define TIDEGATE_TOLERATE_CHUNK_SPACE 32768
+
+// Chunk extensions that break their grammar.
+#define TIDEGATE_TOLERATE_CHUNK_EXTENSIONS 65536
+
+// Data in a response that has no content (HTTP/2, HTTP/3, CGI lists): drop it. Not in COMPATIBLE.
+#define TIDEGATE_TOLERATE_CONTENT 131072
+
+// All that TIDEGATE_POLICY_COMPATIBLE tolerates.
+#define TIDEGATE_TOLERATE_COMPATIBLE 121855
+
+// In a verdict's `tolerances` only: a limit was passed or a rule broken, under TIDEGATE_POLICY_OBSERVE.
+#define TIDEGATE_TOLERATE_OBSERVED 2147483648
 
 // Nothing was refused.
 #define TIDEGATE_REASON_NONE 0
@@ -621,6 +747,75 @@
 // The host stopped waiting.
 #define TIDEGATE_REASON_READ_TIMEOUT 51
 
+// The bytes begin as a TLS record does: the port speaks TLS.
+#define TIDEGATE_REASON_TLS_RECORD 52
+
+// A list of fields without `:status`.
+#define TIDEGATE_REASON_STATUS_MISSING 53
+
+// A pseudo-field other than `:status`.
+#define TIDEGATE_REASON_PSEUDO_FIELD_UNKNOWN 54
+
+// A second `:status`.
+#define TIDEGATE_REASON_PSEUDO_FIELD_REPEATED 55
+
+// `:status` behind another field.
+#define TIDEGATE_REASON_PSEUDO_FIELD_LATE 56
+
+// A pseudo-field in a trailer section.
+#define TIDEGATE_REASON_PSEUDO_FIELD_IN_TRAILER 57
+
+// A letter in upper case in the name of an HTTP/2 or HTTP/3 field.
+#define TIDEGATE_REASON_FIELD_NAME_UPPERCASE 58
+
+// White space around the value of an HTTP/2 or HTTP/3 field.
+#define TIDEGATE_REASON_FIELD_VALUE_SPACE 59
+
+// A field that speaks of an HTTP/1 connection: Connection, Transfer-Encoding, TE and their like.
+#define TIDEGATE_REASON_CONNECTION_FIELD 60
+
+// 101 over HTTP/2 or HTTP/3, which have no upgrade.
+#define TIDEGATE_REASON_UPGRADE_OVER_STREAM 61
+
+// More data than Content-Length says.
+#define TIDEGATE_REASON_BODY_BEYOND_LENGTH 62
+
+// The stream ended with less data than Content-Length says.
+#define TIDEGATE_REASON_BODY_SHORT_OF_LENGTH 63
+
+// Data in a response that has no content: to HEAD, 204, 304.
+#define TIDEGATE_REASON_CONTENT_NOT_ALLOWED 64
+
+// Data before the final head or behind the trailers, or fields behind the trailers.
+#define TIDEGATE_REASON_FRAME_OUT_OF_PLACE 65
+
+// A CGI response without Content-Type, Location and Status.
+#define TIDEGATE_REASON_CGI_FIELD_MISSING 66
+
+// A second Content-Type, Location or Status in a CGI response.
+#define TIDEGATE_REASON_CGI_FIELD_REPEATED 67
+
+// Content-Type is none of those that the operator's rules allow, or is missing.
+#define TIDEGATE_REASON_CONTENT_TYPE_UNEXPECTED 68
+
+// The body is smaller than the operator's rules allow.
+#define TIDEGATE_REASON_BODY_BELOW_MINIMUM 69
+
+// The body is larger than the operator's rules allow.
+#define TIDEGATE_REASON_BODY_ABOVE_MAXIMUM 70
+
+// A field that the operator's rules require is missing.
+#define TIDEGATE_REASON_REQUIRED_FIELD_MISSING 71
+
+// A field that the operator's rules forbid is there.
+#define TIDEGATE_REASON_FORBIDDEN_FIELD_PRESENT 72
+
+// A marker that the operator's rules require is not in the body's first bytes.
+#define TIDEGATE_REASON_BODY_MARKER_MISSING 73
+
+// A marker that the operator's rules forbid is in the body's first bytes.
+#define TIDEGATE_REASON_BODY_MARKER_FOUND 74
+
 // Major version of the header a program was compiled with.
 #define TIDEGATE_VERSION_MAJOR 0
 
@@ -641,9 +836,15 @@
 
 
 
+// A compiled set of rules on live responses, read by any number of validators at once.
+typedef struct tidegate_rules tidegate_rules;
+
 // A table: all state of the upstreams, in memory shared between processes. Make it before fork(); each process and
 // thread that serves requests then joins it as a worker.
 typedef struct tidegate_table tidegate_table;
+
+// A body of the operator's, compiled. It never changes, belongs to no table, and may be used after fork().
+typedef struct tidegate_template tidegate_template;
 
 // A worker: one process or thread that serves requests. It owns one lane of the in-flight counters.
 typedef struct tidegate_worker tidegate_worker;
@@ -665,6 +866,12 @@ typedef struct tidegate_request_options {
   uint32_t max_attempts;
   // No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
   uint64_t deadline_ns;
+  // What the selectors maglev and source_hash go by: any bytes, for source_hash the client's struct sockaddr (its
+  // port does not count, and of an IPv6 address the first 64 bits). Only read during the call. Default none: the
+  // request goes anywhere, by weight.
+  const void *key;
+  // Its length in bytes.
+  size_t key_len;
 } tidegate_request_options;
 
 // The peer to try.
@@ -702,10 +909,21 @@ typedef struct tidegate_outcome {
   uint32_t retry_after_s;
   // How long connecting took, in nanoseconds; 0 on a reused connection.
   uint64_t connect_ns;
-  // From the pick to the head.
+  // From the pick to the head: what peak_ewma compares. Unset: `total_ns` is, and without it the time to the report.
   uint64_t head_ns;
   // From the pick to the end.
   uint64_t total_ns;
+  // For tidegate_request_head: the body's length if `framing` is LENGTH.
+  uint64_t content_length;
+  // For tidegate_request_head: the value of Content-Type; NULL: there is none.
+  const char *content_type;
+  // Its length in bytes.
+  size_t content_type_len;
+  // For tidegate_request_head: TIDEGATE_FRAMING_* of the body, by which its end can be known. Leave it 0 where a
+  // hold-back makes no sense: the response is complete already, or this host can't hold it.
+  uint32_t framing;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_outcome;
 
 // What to do next.
@@ -730,6 +948,14 @@ typedef struct tidegate_decision {
   uint32_t flags;
   // Reserved, 0.
   uint32_t reserved;
+  // DELIVER of tidegate_request_head: keep the response until it is complete, but not for longer than this from its
+  // head on, in nanoseconds. 0: don't.
+  uint64_t hold_ns;
+  // And no more than this many bytes of its body, framing counted. Once either bound is passed let it go: a body that
+  // breaks off before can be retried, for no byte was delivered. 0: don't hold.
+  uint32_t hold_bytes;
+  // Reserved, 0.
+  uint32_t reserved_hold;
 } tidegate_decision;
 
 // The state of one request, in the host's memory: 512 bytes, no clean-up beyond `tidegate_request_end`.
@@ -785,11 +1011,38 @@ typedef struct tidegate_answer {
   const char *details;
   // Its length in bytes, at most 255.
   size_t details_len;
+  // The value of the request's Content-Type field. Read if `format` is AUTO: application/grpc (also with a suffix
+  // like +proto) is answered as TIDEGATE_FORMAT_GRPC whatever `accept` says.
+  const char *content_type;
+  // Its length in bytes.
+  size_t content_type_len;
+  // The Proxy-Status value that the response had before (of gateways nearer to the origin), where an upstream's
+  // response is replaced: this gateway's member is appended to it. Join several lines by commas. What is no list as
+  // RFC 9209 has it, or longer than 512 bytes, is left out, or readers would drop the whole field.
+  const char *earlier_proxy_status;
+  // Its length in bytes.
+  size_t earlier_proxy_status_len;
+  // Proxy-Status `next-protocol`: the ALPN id spoken with the upstream ("http/1.1", "h2").
+  const char *next_protocol;
+  // Its length in bytes, at most 64.
+  size_t next_protocol_len;
+  // What the `type` of problem details begins with; the cause's name follows. The URI of a page that explains causes,
+  // up to its "#": docs/causes.md has an anchor for each. Unset: the type is "about:blank".
+  const char *type_base;
+  // Its length in bytes, at most 255; only characters of a URI.
+  size_t type_base_len;
+  // Where the format comes out as HTML: this template is the body. NULL: the default page.
+  const struct tidegate_template *html_template;
+  // The same for JSON, in the place of both shapes.
+  const struct tidegate_template *json_template;
+  // The same for text.
+  const struct tidegate_template *text_template;
 } tidegate_answer;
 
 // Where the parts of an answer are, for hosts that build the head themselves (nginx). Pointers lead into the
 // caller's buffer or to static text; none is terminated by a NUL. Such a host also sends `Cache-Control: no-store`,
-// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO.
+// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO. It never sends a `Connection` field
+// over HTTP/2 or HTTP/3.
 typedef struct tidegate_answer_parts {
   // sizeof(tidegate_answer_parts)
   size_t struct_size;
@@ -801,7 +1054,8 @@ typedef struct tidegate_answer_parts {
   const char *content_type;
   // Its length in bytes.
   size_t content_type_len;
-  // This gateway's member of Proxy-Status; append it to what is there. Length 0: none.
+  // This gateway's member of Proxy-Status: append it to what is there. With `earlier_proxy_status` the value of the
+  // whole field. Length 0: none.
   const char *proxy_status;
   // Its length in bytes.
   size_t proxy_status_len;
@@ -809,6 +1063,14 @@ typedef struct tidegate_answer_parts {
   const char *body;
   // Its length in bytes, also of the body that a HEAD request would have got.
   size_t body_len;
+  // The status to send: that of the answer, or 200 for gRPC.
+  uint32_t status;
+  // The value of the field `grpc-status`: 14 or 2; 0: the answer is not gRPC's, and has no such field.
+  uint32_t grpc_status;
+  // The value of the field `grpc-message`, percent-encoded.
+  const char *grpc_message;
+  // Its length in bytes; 0 if `grpc_status` is 0.
+  size_t grpc_message_len;
 } tidegate_answer_parts;
 
 // Capacities of a table, fixed for its life; 0 is the default everywhere.
@@ -827,7 +1089,7 @@ typedef struct tidegate_table_options {
   // TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
   // default REFUSE. Other calls do not read it.
   uint32_t on_mismatch;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
 } tidegate_table_options;
 
@@ -848,10 +1110,10 @@ typedef struct tidegate_event {
   uint32_t upstream;
   // TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
   uint32_t cause;
-  // WORKER_RECLAIMED: the lane of the worker that died; else 0.
+  // WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: the worker's lane; else 0.
   uint32_t worker;
   // PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-  // there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+  // there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
   // TIDEGATE_REPLACED_*.
   uint64_t value;
 } tidegate_event;
@@ -884,7 +1146,7 @@ typedef struct tidegate_upstream_options {
   uint32_t retry_budget_ppm;
   // Retries a second that the budget allows in any case; default 10.
   uint32_t retry_budget_min_per_s;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
   // Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
   // more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
@@ -893,6 +1155,29 @@ typedef struct tidegate_upstream_options {
   uint64_t backoff_max_ns;
   // How long a request may take over all its attempts, before its last retry starts; default no limit.
   uint64_t deadline_ns;
+  // Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
+  // that breaks off can be had from another peer; default 50 ms.
+  uint64_t hold_ns;
+  // Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
+  uint32_t hold_bytes;
+  // Reserved, 0.
+  uint32_t reserved_hold;
+  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 for as
+  // good as none. Not at an upstream's first declaration, nor where no other peer can take traffic.
+  uint64_t slow_start_ns;
+  // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+  uint64_t latency_decay_ns;
+  // Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+  // 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+  uint32_t overflow_percent;
+  // No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+  // another peer can be taken; default no bound.
+  uint32_t load_bound_percent;
+  // The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+  // for this zone's part of the traffic (all zones bring the same). Default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved_2;
 } tidegate_upstream_options;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
@@ -910,12 +1195,16 @@ typedef struct tidegate_peer {
   size_t name_len;
   // Share of the traffic, 1 to 65535; default 1.
   uint32_t weight;
-  // 0: primary. 1: backup, used only while no primary is eligible.
+  // 0: primary. 1: backup, used while no primary can be taken, or see `overflow_percent`.
   uint32_t priority;
   // Most requests in flight over all workers; default no limit.
   uint32_t max_in_flight;
   // TIDEGATE_ADMIN_*
   uint32_t admin;
+  // The zone it is in, 1 to 255; default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_peer;
 
 // What is known of a peer.
@@ -950,6 +1239,8 @@ typedef struct tidegate_peer_info {
   uint64_t failures;
   // EJECTED: nanoseconds until its first trial, 0 if one is due.
   uint64_t ejected_for_ns;
+  // PEAK_EWMA: the estimate of its latency; 0: never measured.
+  uint64_t latency_ns;
 } tidegate_peer_info;
 
 // What the validator needs to know of the request, and limits; 0 is the default everywhere.
@@ -974,10 +1265,24 @@ typedef struct tidegate_validator_options {
   uint32_t max_interim;
   // Most bytes of chunk extensions in a body; default 16384.
   uint32_t max_chunk_extension;
-  // Largest trailer section in bytes; default 16384. At most 64 trailer fields are taken.
+  // Largest trailer section in bytes; default 16384.
   uint32_t max_trailer;
   // Largest body in bytes, framing not counted; default no limit.
   uint64_t max_body;
+  // TIDEGATE_PROTOCOL_*; default HTTP_1.
+  uint32_t protocol;
+  // TIDEGATE_POLICY_*; default STRICT.
+  uint32_t policy;
+  // TIDEGATE_TOLERATE_* bits, besides those of the policy.
+  uint32_t tolerate;
+  // Longest field name in bytes, in trailers too; default 256, at most 16384.
+  uint32_t max_name;
+  // Most trailer fields; default 64.
+  uint32_t max_trailers;
+  // 0.
+  uint32_t reserved;
+  // The operator's rules, which must outlive every use of the validator; NULL: none.
+  const struct tidegate_rules *rules;
 } tidegate_validator_options;
 
 // What one call saw.
@@ -994,7 +1299,7 @@ typedef struct tidegate_verdict {
   size_t data;
   // DATA: how many there are.
   size_t data_len;
-  // REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
+  // Bytes taken so far. REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
   uint64_t offset;
   // The body's length if `framing` is LENGTH.
   uint64_t content_length;
@@ -1006,6 +1311,13 @@ typedef struct tidegate_verdict {
   uint32_t flags;
   // REJECT: TIDEGATE_REASON_* number; `tidegate_reason_name` gives the name to grep for.
   uint32_t reason;
+  // The first thing that the policy let through and a strict reader would have refused, as a TIDEGATE_REASON_*
+  // number; 0: none so far.
+  uint32_t tolerated;
+  // TIDEGATE_TOLERATE_* bits: all that was let through so far.
+  uint32_t tolerances;
+  // The offset of what `tolerated` names.
+  uint64_t tolerated_offset;
 } tidegate_verdict;
 
 // One field of a head that the validator has passed.
@@ -1034,10 +1346,14 @@ typedef struct tidegate_worker_options {
   size_t struct_size;
   // TIDEGATE_WORKER_* bits.
   uint32_t flags;
-  // Reserved, 0.
+  // Reserved, 0: anything else is INVALID.
   uint32_t reserved;
   // Seed of this worker's choices; default: from the lane, the process and the time of joining.
   uint64_t seed;
+  // After so long without `tidegate_worker_tick`, in nanoseconds, the worker is out: its requests in flight count no
+  // longer until it wakes up. At least 2 s. Default: never while its process can be seen to live, however long it is
+  // stopped, for its connections are open; and 10 s where all others are in another PID namespace and cannot see it.
+  uint64_t lease_ns;
 } tidegate_worker_options;
 
 // Success.
@@ -1070,7 +1386,7 @@ typedef struct tidegate_worker_options {
 // The handle was made before fork(): this process must call `tidegate_worker_join` first.
 #define TIDEGATE_ERR_FORKED -9
 
-// The memory or file is not a table, or one of another layout, capacity or clock, or it is damaged.
+// The memory or file is not a table, or one of another layout or capacity, or it is damaged.
 #define TIDEGATE_ERR_LAYOUT -10
 
 // Another process is changing the membership and did not finish in time. Try again.
@@ -1090,6 +1406,14 @@ typedef struct tidegate_worker_options {
 
 // The table was opened with `tidegate_table_open_read_only`, and the call would write to it.
 #define TIDEGATE_ERR_READ_ONLY -16
+
+// This worker's lease is gone: somebody who could not see its process took it for ended, or the table was damaged.
+// Leave, and join anew. (A worker that was merely out takes its lease back by itself.)
+#define TIDEGATE_ERR_LEASE_LOST -17
+
+// The table's times are of another clock than this process's: it was made in another time namespace, or later than
+// `now_ns`.
+#define TIDEGATE_ERR_CLOCK -18
 
 #ifdef __cplusplus
 extern "C" {
@@ -1159,7 +1483,7 @@ uint32_t tidegate_cause_from_errno(int error, uint32_t phase, uint32_t flags);
 // is forgotten: end the previous one first.
 //
 // Thread rule: worker-owned; the worker must outlive the request. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND,
-// FORKED. Cost: clears some fields.
+// FORKED, LEASE_LOST. Cost: clears some fields.
 //
 // # Safety
 // `worker` is a live handle; `request` is writable; `options` is valid.
@@ -1171,22 +1495,29 @@ tidegate_status tidegate_request_start(const struct tidegate_worker *worker,
 // Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 //
 // Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
 // of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 //
 // # Safety
 // `request` was started by this worker; `pick` is writable and its `struct_size` set.
-tidegate_status tidegate_request_pick(struct tidegate_request *request, uint64_t now_ns, struct tidegate_pick *pick);
+tidegate_status tidegate_request_pick(struct tidegate_request *request,
+                                      uint64_t now_ns,
+                                      struct tidegate_pick *pick);
 
 // Judges the status of a response whose head has come, before anything goes to the client: DELIVER (the attempt
 // stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 // When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// DELIVER comes with advice to hold the response back (`hold_ns`, `hold_bytes`) where that can help: its end can be
+// judged (`framing` LENGTH, within the bound, or CHUNKED) and it is no event stream; the request may be repeated and
+// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
+// the wait.
+//
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 // of them has an effect. Cost: as a report.
 //
 // # Safety
-// `request` was started by this worker; `decision` is writable and its `struct_size` set.
+// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
 tidegate_status tidegate_request_head(struct tidegate_request *request,
                                       const struct tidegate_outcome *outcome,
                                       uint64_t now_ns,
@@ -1194,7 +1525,7 @@ tidegate_status tidegate_request_head(struct tidegate_request *request,
 
 // Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 //
-// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 // of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 //
 // # Safety
@@ -1254,7 +1585,8 @@ tidegate_status tidegate_answer_init(struct tidegate_answer *answer, size_t size
 tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, size_t size);
 
 // Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length, also with TIDEGATE_ERR_BUFFER, which
-// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough. Bytes of `buf` behind the response may change.
+// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough, with a template
+// `tidegate_template_answer_max`. Bytes of `buf` behind the response may change.
 // With a `cap` of 0 `buf` may be NULL.
 //
 // Thread rule: any-thread. Errors: NULL, INVALID (a value that its field does not allow, or a length above its
@@ -1266,7 +1598,7 @@ tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, 
 tidegate_status tidegate_answer_write(const struct tidegate_answer *answer, char *buf, size_t cap, size_t *needed);
 
 // Writes the parts of the same response, for a host that builds the head itself. TIDEGATE_ANSWER_MAX bytes are always
-// enough; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
+// enough, with a template `tidegate_template_answer_max`; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
 //
 // Thread rule, errors, cost: as `tidegate_answer_write`.
 //
@@ -1276,6 +1608,20 @@ tidegate_status tidegate_answer_write_parts(const struct tidegate_answer *answer
                                             char *buf,
                                             size_t cap,
                                             struct tidegate_answer_parts *parts);
+
+// Writes the value of Proxy-Status and nothing else: this gateway's member, behind `earlier_proxy_status`. For the
+// trailers of a response whose head has gone out (RFC 9209, section 2: it says why a body broke off), or for a host
+// that writes its own answers. `status` and `format` have no influence on it. TIDEGATE_ANSWER_MAX bytes are always
+// enough. With TIDEGATE_ANSWER_NO_PROXY_STATUS it writes nothing.
+//
+// Thread rule, errors: as `tidegate_answer_write`. Cost: no allocation, one copy more than needed.
+//
+// # Safety
+// As `tidegate_answer_write`.
+tidegate_status tidegate_answer_write_proxy_status(const struct tidegate_answer *answer,
+                                                   char *buf,
+                                                   size_t cap,
+                                                   size_t *needed);
 
 // Writes the state of the whole table: TIDEGATE_STATUS_FORMAT_*. Not terminated by a NUL.
 //
@@ -1362,15 +1708,16 @@ tidegate_status tidegate_table_attach_at(void *memory, size_t size, struct tideg
 // - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
 //   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
 // - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
-// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
+// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: CLOCK, whatever
 //   `on_mismatch` says, because its users may be alive.
 //
 // Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of
-// `tidegate_table_new` are sealed against that. All processes must be of one PID namespace. To remove a table, remove
+// `tidegate_table_new` are sealed against that. Processes of several PID namespaces may share a table: see
+// `tidegate_worker_join`; who dies while it changes the membership is succeeded only from its own. To remove a table, remove
 // its file: processes that use it go on.
 //
 // Thread rule: set-up only; it may wait for another process that replaces the same table, 2 s at most. Errors: NULL,
-// INVALID, STRUCT_SIZE, LAYOUT, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
+// INVALID, STRUCT_SIZE, LAYOUT, CLOCK, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
 // `tidegate_table_free`.
 //
 // # Safety
@@ -1400,7 +1747,7 @@ tidegate_status tidegate_table_check(const char *path,
 // changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of
 // `tidegate_table_open`, without owner, mode and capacities; a table left from before a reboot is LAYOUT.
 //
-// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, SYSTEM. Free it with `tidegate_table_free`.
+// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, CLOCK, SYSTEM. Free it with `tidegate_table_free`.
 //
 // # Safety
 // As `tidegate_table_open`.
@@ -1424,6 +1771,50 @@ void tidegate_table_free(struct tidegate_table *table);
 tidegate_status tidegate_table_next_event(const struct tidegate_table *table,
                                           uint64_t *cursor,
                                           struct tidegate_event *event);
+
+// Compiles the text of a template: UTF-8, at most TIDEGATE_TEMPLATE_MAX bytes. `format` is TIDEGATE_FORMAT_HTML, _JSON
+// or _TEXT; the template is then to be set in that member of `tidegate_answer`.
+//
+// `{{status}}` stands for a value. `{{#upstream}}…{{/upstream}}` appears only if that value is set; sections may be
+// nested. The values: status, reason ("Bad Gateway"), cause ("connection_refused"), title ("Connection refused"),
+// message (the sentence for people), advice (when to try again), request_id, upstream, gateway (the label), retry_after
+// (seconds), received_status, date. Unset ones are empty; numbers (status, retry_after, received_status) are then 0.
+//
+// Every value is escaped for the place where it stands. HTML: text and quoted attributes; in href, src, action and cite
+// percent-encoded. JSON: inside a string; numbers also outside. Text: control characters become U+FFFD. A raw form does
+// not exist.
+//
+// Refused are names that are not known, braces left open, sections that are not closed; in HTML values in scripts,
+// styles, comments, tags, unquoted attributes and attributes that hold code, and text that ends inside a tag; in JSON
+// whatever would be no JSON with any of its sections present or absent; bodies that could exceed twice
+// TIDEGATE_TEMPLATE_MAX. `tidegate_last_error` begins with the place: "line 3, column 17: …".
+//
+// Thread rule: any-thread. Errors: NULL, INVALID. Cost: allocates; for set-up, never on the path of a request. Free it
+// with `tidegate_template_free`.
+//
+// # Safety
+// `text` points to `len` readable bytes; `compiled` is writable.
+tidegate_status tidegate_template_new(uint32_t format,
+                                      const char *text,
+                                      size_t len,
+                                      struct tidegate_template **compiled);
+
+// Frees a template that no answer refers to any more. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `compiled` is NULL or came from `tidegate_template_new` and is not used again.
+void tidegate_template_free(struct tidegate_template *compiled);
+
+// A buffer of this many bytes holds every answer with this template, and every one without: at least
+// TIDEGATE_ANSWER_MAX, which is also the answer for NULL.
+//
+// Thread rule: any-thread. Cost: none.
+//
+// # Safety
+// `compiled` is NULL or live.
+size_t tidegate_template_answer_max(const struct tidegate_template *compiled);
 
 // Sets `*options` to its defaults: zeros and `size`.
 //
@@ -1612,8 +2003,8 @@ tidegate_status tidegate_validator_start(struct tidegate_validator *validator,
 // NEED_MORE, COMPLETE or REJECT: after the HEAD of a response without a body, and after the last DATA, COMPLETE
 // comes from one more call, which may bring no bytes.
 //
-// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
-// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started, or HTTP/2, HTTP/3).
+// Cost: linear in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
 //
 // # Safety
 // `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
@@ -1653,6 +2044,97 @@ const char *tidegate_reason_clause(uint32_t reason);
 // `head` points to `len` readable bytes; `cursor` and `field` are writable, `field->struct_size` is set.
 tidegate_status tidegate_head_next_field(const char *head, size_t len, size_t *cursor, struct tidegate_field *field);
 
+// Writes a head that the validator has passed, from its status line to the empty line, in the strictest form: what the
+// policy tolerated, lone LFs, fields of the connection (Connection and what it names, Keep-Alive, Upgrade …) and
+// superfluous lengths are gone; the version is 1.1. Unlike the head itself, it may be forwarded and goes through
+// `tidegate_head_next_field`. `*needed` (may be NULL) is its length, at most the head's plus one for each line and 16.
+//
+// Thread rule: any-thread. Errors: NULL, BUFFER (nothing of use was written). Cost: linear in the head, but for
+// Connection's options times fields; no allocation.
+//
+// # Safety
+// `head` points to `len` readable bytes, `buf` to `cap` writable ones that do not overlap; `needed` is NULL or
+// writable.
+tidegate_status tidegate_head_rewrite(const char *head, size_t len, char *buf, size_t cap, size_t *needed);
+
+// Judges a list of fields: the head of the response, `:status` first, or an interim one; behind the head, the
+// trailers. INTERIM, HEAD, NEED_MORE (trailers) or REJECT. `consumed` counts fields, and is the index of the offending
+// one; `offset` counts the bytes of names, values and data so far.
+//
+// For TIDEGATE_PROTOCOL_HTTP_2 and HTTP_3 to the letter of RFC 9113 section 8 and RFC 9114 section 4; for CGI without
+// `:status`; for HTTP_1 with `:status` for the status line. The end of the stream is told by
+// tidegate_validator_finish: TIDEGATE_END_CLOSE for END_STREAM, the FIN of the stream or the end of the request's
+// records, TIDEGATE_END_RESET for a reset.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started), INVALID.
+// Cost: linear in the bytes of the list, no allocation.
+//
+// # Safety
+// `validator` was started; `fields` points to `count` elements, `fields[0].struct_size` bytes apart; `verdict` is
+// writable and its `struct_size` set.
+tidegate_status tidegate_validator_fields(struct tidegate_validator *validator,
+                                          const struct tidegate_field *fields,
+                                          size_t count,
+                                          struct tidegate_verdict *verdict);
+
+// Judges the next `len` bytes of content of a response whose head came by tidegate_validator_fields: NEED_MORE or
+// REJECT. `data` may be NULL if the bytes are not at hand; then the rules' markers are not sought.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started, or fed with
+// bytes). Cost: constant, but for markers.
+//
+// # Safety
+// `validator` was started; `data` is NULL or points to `len` readable bytes; `verdict` is writable and its
+// `struct_size` set.
+tidegate_status tidegate_validator_data(struct tidegate_validator *validator,
+                                        const char *data,
+                                        size_t len,
+                                        struct tidegate_verdict *verdict);
+
+// As tidegate_validator_feed, but goes on over DATA: `ranges` holds `2 * cap` numbers and gets, for each run of body
+// bytes, its offset in this call's input and its length; `*count` is the number of runs. The event is DATA if there
+// was no more room, else what came behind the last run: call again with what was not consumed until it is NEED_MORE,
+// COMPLETE or REJECT. The runs before a REJECT are valid. `data` and `data_len` of the verdict are 0.
+//
+// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (as feed), INVALID (`cap` is
+// 0 or above 65536). Cost: for a body in small chunks about two thirds of a feed for each.
+//
+// # Safety
+// As tidegate_validator_feed; `ranges` points to `2 * cap` writable numbers, `count` is writable.
+tidegate_status tidegate_validator_feed_ranges(struct tidegate_validator *validator,
+                                               const char *data,
+                                               size_t len,
+                                               size_t *ranges,
+                                               size_t cap,
+                                               size_t *count,
+                                               struct tidegate_verdict *verdict);
+
+// Compiles rules: one a line, or separated by `;`; `#` begins a comment.
+//
+// - `status 200-299`: the responses that the others hold for; this is the default
+// - `type application/json text/…`: Content-Type is one of these; `text/` with a star stands for every text type
+// - `min-body 2`, `max-body 10m`: the body's size in bytes; k, m, g are powers of 1024
+// - `field x-request-id`, `no-field x-debug`: a field that must, or must not, be there
+// - `marker "</html>" within 64k`, `no-marker "Fatal error"`: a text that must, or must not, be in the first bytes of
+//   the body, by default 4k. It is sought in the bytes as sent, so a content coding hides it.
+//
+// At most 16 types, 16 fields and 4 markers, of 64 bytes each. Rules on bodies do not hold where there is none.
+//
+// Thread rule: any-thread. Errors: NULL, INVALID (tidegate_last_error: what is wrong, and at which byte). Cost: linear
+// in the text; allocates.
+//
+// # Safety
+// `text` points to `len` readable bytes; `rules` is writable.
+tidegate_status tidegate_rules_new(const char *text, size_t len, struct tidegate_rules **rules);
+
+// Gives the rules back. No validator that was started with them may be used any more. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `rules` is NULL or came from tidegate_rules_new and is not used again.
+void tidegate_rules_free(struct tidegate_rules *rules);
+
 // The version of the library that is loaded ("0.1.0"), or NULL if it is older than `least`, a number like
 // TIDEGATE_VERSION_NUMBER; 0 asks for any.
 //
@@ -1675,9 +2157,16 @@ tidegate_status tidegate_worker_options_init(struct tidegate_worker_options *opt
 // Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
 // that will serve. `options` may be NULL: the defaults.
 //
+// The lane is this worker's until it leaves or its process ends, which the others notice at their next tick or join.
+// Within a PID namespace they tell by its process id and start time; from another one only by its ticks: a worker
+// that does not tick for `lease_ns` is out. Nobody else gets its lane, only its requests in flight no longer count. When
+// it wakes up, its next call (start, pick, head, report, end or tick) takes the lease back before it writes anything:
+// its open requests count again, none fails, and events WORKER_OUT and WORKER_BACK tell of it. The lane of a worker
+// that is out is freed only by itself or, if it has ended, from its own PID namespace.
+//
 // Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, INVALID, STRUCT_SIZE, FULL (every lane belongs
-// to a live worker), SYSTEM (Linux 4.14 or later is needed). Processes see whether another is alive by its id: all that
-// share a table must be in one PID namespace. Leave with `tidegate_worker_leave`.
+// to a worker that lives, or may live in another PID namespace), SYSTEM (Linux 4.14 or later is needed). Leave with
+// `tidegate_worker_leave`.
 //
 // # Safety
 // `table` is a live handle; `options` is NULL or valid; `worker` is writable.
@@ -1695,10 +2184,11 @@ tidegate_status tidegate_worker_join(const struct tidegate_table *table,
 // `worker` is NULL or a live handle that is not used again.
 void tidegate_worker_leave(struct tidegate_worker *worker);
 
-// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
-// in every worker; the work is shared out and done once.
+// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates, finishes a declaration of peers
+// whose process died on the way. Call it once a second or so in every worker, for it is also the worker's heartbeat
+// (`lease_ns`); the work is shared out and done once.
 //
-// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the peers, for those with a limit or
+// Thread rule: worker-owned. Errors: NULL, FORKED, LEASE_LOST. Cost: linear in the peers, for those with a limit or
 // least_request times the workers; a few system calls a worker.
 //
 // # Safety

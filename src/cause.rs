@@ -136,6 +136,8 @@ causes! {
     CLIENT_CLOSED = 36, "client_closed", "", 0, Never, false;
     /// The request came back to this gateway.
     PROXY_LOOP_DETECTED = 37, "proxy_loop_detected", "proxy_loop_detected", 502, Never, false;
+    /// A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
+    RESPONSE_UNEXPECTED = 38, "response_unexpected", "http_protocol_error", 502, Idempotent, true;
 }
 
 const fn c_str(terminated: &'static str) -> &'static CStr {

@@ -25,7 +25,7 @@ pub const TIDEGATE_ERR_FULL: tidegate_status = -7;
 pub const TIDEGATE_ERR_NOT_FOUND: tidegate_status = -8;
 /// The handle was made before fork(): this process must call `tidegate_worker_join` first.
 pub const TIDEGATE_ERR_FORKED: tidegate_status = -9;
-/// The memory or file is not a table, or one of another layout, capacity or clock, or it is damaged.
+/// The memory or file is not a table, or one of another layout or capacity, or it is damaged.
 pub const TIDEGATE_ERR_LAYOUT: tidegate_status = -10;
 /// Another process is changing the membership and did not finish in time. Try again.
 pub const TIDEGATE_ERR_BUSY: tidegate_status = -11;
@@ -39,6 +39,13 @@ pub const TIDEGATE_ERR_SYSTEM: tidegate_status = -14;
 pub const TIDEGATE_ERR_END: tidegate_status = -15;
 /// The table was opened with `tidegate_table_open_read_only`, and the call would write to it.
 pub const TIDEGATE_ERR_READ_ONLY: tidegate_status = -16;
+
+/// This worker's lease is gone: somebody who could not see its process took it for ended, or the table was damaged.
+/// Leave, and join anew. (A worker that was merely out takes its lease back by itself.)
+pub const TIDEGATE_ERR_LEASE_LOST: tidegate_status = -17;
+/// The table's times are of another clock than this process's: it was made in another time namespace, or later than
+/// `now_ns`.
+pub const TIDEGATE_ERR_CLOCK: tidegate_status = -18;
 
 /// What the layers below return: a status and, for the error path, a sentence.
 #[derive(Debug)]
@@ -102,6 +109,8 @@ pub(crate) fn describe(status: tidegate_status) -> &'static std::ffi::CStr {
         TIDEGATE_ERR_SYSTEM => c"an operating system call failed",
         TIDEGATE_ERR_END => c"there is nothing more",
         TIDEGATE_ERR_READ_ONLY => c"the table was opened to be read only",
+        TIDEGATE_ERR_LEASE_LOST => c"the worker's lease is gone: leave and join anew",
+        TIDEGATE_ERR_CLOCK => c"the table's times are of another clock",
         _ => c"unknown status",
     }
 }

@@ -20,6 +20,8 @@ pub mod failover;
 pub mod ffi;
 pub mod health;
 pub mod http;
+#[cfg(all(loom, test))]
+mod model;
 mod random;
 pub mod responder;
 mod selector;

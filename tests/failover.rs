@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use tidegate::cause::Cause;
-use tidegate::failover::{Outcome, Phase, Verdict, Why};
+use tidegate::failover::{Body, BodyEnd, Hold, Outcome, Phase, Verdict, Why};
 use tidegate::http::Method;
 use tidegate::table::{Admin, Health, Policy, Selector};
 
@@ -480,4 +480,82 @@ fn after_a_race_what_cannot_be_repeated_goes_on_new_connections_for_a_while() {
     assert_eq!((flags(&world, Method::Post), flags(&world, Method::Get)), (FRESH, 0));
     world.now += 61 * SECOND;
     assert_eq!(flags(&world, Method::Post), 0);
+}
+
+const HELD: Hold = Hold { bytes: 65_536, ns: 50 * MS };
+
+fn body(end: BodyEnd) -> Body<'static> {
+    Body { end, content_type: b"text/plain" }
+}
+
+/// The advice for a GET's first response.
+fn hold_of(world: &World, method: Method, body: &Body<'_>) -> Hold {
+    let mut request = world.request(method);
+    request.pick(world.now).unwrap().unwrap();
+    let decision = request.head(&Outcome { phase: Phase::Head, ..ok() }, world.now).unwrap();
+    assert_eq!(decision.verdict, Verdict::Deliver);
+    let hold = request.hold(body, world.now);
+    request.end(world.now);
+    hold
+}
+
+#[test]
+fn a_response_is_held_where_its_end_can_be_judged_and_another_peer_could_give_it() {
+    let world = World::of(2);
+    assert_eq!(hold_of(&world, Method::Get, &body(BodyEnd::Chunked)), HELD);
+    for (length, hold) in [(0, Hold::NONE), (1, HELD), (65_536, HELD), (65_537, Hold::NONE)] {
+        assert_eq!(hold_of(&world, Method::Get, &body(BodyEnd::Length(length))), hold, "{length}");
+    }
+    assert_eq!(hold_of(&world, Method::Get, &body(BodyEnd::Unjudged)), Hold::NONE);
+    assert_eq!(hold_of(&world, Method::Post, &body(BodyEnd::Chunked)), Hold::NONE);
+    let events = Body { end: BodyEnd::Chunked, content_type: b"text/event-stream" };
+    assert_eq!(hold_of(&world, Method::Get, &events), Hold::NONE);
+    assert_eq!(hold_of(&World::of(1), Method::Get, &body(BodyEnd::Chunked)), Hold::NONE);
+}
+
+#[test]
+fn policy_bounds_the_hold_back_and_turns_it_off() {
+    let of = |policy: Policy| {
+        let world = World::new(policy.checked().unwrap(), &[peer(1), peer(2)]);
+        hold_of(&world, Method::Get, &body(BodyEnd::Chunked))
+    };
+    let bounded = Policy { hold_bytes: 10, hold_ns: 7, ..Policy::default() };
+    assert_eq!(of(bounded), Hold { bytes: 10, ns: 7 });
+    assert_eq!(of(Policy { hold_bytes: u32::MAX, ..Policy::default() }), Hold::NONE);
+    assert_eq!(of(Policy { max_attempts: 1, ..Policy::default() }), Hold::NONE);
+    assert!(Policy { hold_bytes: (16 << 20) + 1, ..Policy::default() }.checked().is_err());
+}
+
+/// Without a token nothing could be retried: holding would only delay.
+#[test]
+fn nothing_is_held_once_the_budget_is_spent() {
+    let policy = Policy { retry_budget_ppm: 1, retry_budget_min_per_s: 0, ..Policy::default() };
+    let mut world = World::new(policy, &[peer(1), peer(2), peer(3)]);
+    let mut spent = false;
+    while !spent {
+        let hold = hold_of(&world, Method::Get, &body(BodyEnd::Chunked));
+        let mut request = world.request(Method::Get);
+        request.pick(world.now).unwrap().unwrap();
+        let decision = request.report(&failed(Cause::HTTP_RESPONSE_INCOMPLETE), world.now).unwrap();
+        spent = decision.reason == Why::Budget;
+        assert_eq!(hold == HELD, !spent, "the advice is what a retry would have met");
+        request.end(world.now);
+        // Successes between keep the peers in.
+        (0..3).for_each(|_| assert!(world.serve().is_some()));
+    }
+}
+
+/// After one broken body the last peer's is held too: a clean answer is better than a second cut.
+#[test]
+fn the_last_attempt_of_a_request_that_has_failed_is_held() {
+    let world = World::of(2);
+    let mut request = world.request(Method::Get);
+    request.pick(world.now).unwrap().unwrap();
+    let broken = Outcome { phase: Phase::Body, ..failed(Cause::HTTP_RESPONSE_INCOMPLETE) };
+    let decision = request.report(&broken, world.now).unwrap();
+    assert_eq!(decision.verdict, Verdict::Retry);
+    request.pick(world.now).unwrap().unwrap();
+    request.head(&Outcome { phase: Phase::Head, ..ok() }, world.now).unwrap();
+    assert_eq!(request.hold(&body(BodyEnd::Chunked), world.now), HELD);
+    assert_eq!(request.report(&broken, world.now).unwrap().verdict, Verdict::Answer);
 }

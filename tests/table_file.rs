@@ -16,7 +16,7 @@ use tidegate::ffi::{cause::*, request::*, status::*, table::*, upstream::*, work
 use tidegate::table::{Event, FileOptions, Policy, Table};
 
 const NOW: u64 = 1000 * SECOND;
-/// Words of the header, as layout version 1 has them.
+/// Words of the header, as layout version 2 has them.
 const VERSION: u64 = 1;
 const SIZE: u64 = 2;
 const CAPACITY: u64 = 3;
@@ -386,11 +386,11 @@ fn what_is_no_table_is_never_replaced() {
     fs::remove_file(&place.table).unwrap();
     place.made();
     place.set_word(EPOCH, NOW + 61 * SECOND);
-    refused(&place.table, REPLACE, TIDEGATE_ERR_LAYOUT, "made in the future");
+    refused(&place.table, REPLACE, TIDEGATE_ERR_CLOCK, "made in the future");
     place.set_word(EPOCH, NOW + 59 * SECOND);
     open(&place.table, REPLACE).expect("who lost a race may have an earlier time");
     place.set_word(MONOTONIC_SHIFT, 5000 * SECOND);
-    refused(&place.table, REPLACE, TIDEGATE_ERR_LAYOUT, "another time namespace: its clock is 5000 s ahead");
+    refused(&place.table, REPLACE, TIDEGATE_ERR_CLOCK, "another time namespace: its clock is 5000 s ahead");
     assert_eq!(place.names(), ["table"]);
 }
 
@@ -419,7 +419,7 @@ fn another_time_namespace_is_refused() {
             if !unshared || fs::write("/proc/self/timens_offsets", offset).is_err() {
                 return println!("no time namespace can be made here: not tested");
             }
-            apart(|| refused(&place.table, REPLACE, TIDEGATE_ERR_LAYOUT, "its clock is 5000 s behind"));
+            apart(|| refused(&place.table, REPLACE, TIDEGATE_ERR_CLOCK, "its clock is 5000 s behind"));
         });
     }
 }
@@ -622,7 +622,7 @@ fn full_and_read_only_file_systems_are_errors() {
         place.made();
         place.set_word(VERSION, 7);
         refused(&place.table, REPLACE, TIDEGATE_ERR_SYSTEM, "No space left on device");
-        place.set_word(VERSION, 1);
+        place.set_word(VERSION, 2);
         assert!(mount(libc::MS_REMOUNT | libc::MS_RDONLY, c"size=2m"));
         refused(&place.table, SMALL, TIDEGATE_ERR_SYSTEM, "Read-only file system");
         observe(&place.table).expect("reading is allowed");

@@ -81,7 +81,13 @@ static void pick(const void *argument) {
   outcome.flags = TIDEGATE_OUTCOME_SENT | TIDEGATE_OUTCOME_RECEIVED;
   outcome.status = 200;
   tidegate_decision decision = TIDEGATE_DECISION_INIT;
+  uint64_t key;
+  if (p->selector == TIDEGATE_SELECTOR_MAGLEV) {
+    options.key = &key;
+    options.key_len = sizeof key;
+  }
   for (uint64_t i = 0; i < PICKS; i++) {
+    key = i * 0x9E3779B97F4A7C15u;
     uint64_t now = 2 * (uint64_t)SECOND + i * 1000000;
     outcome.total_ns = 900000;
     STEPPER_MARK();
@@ -160,6 +166,44 @@ static void validate_chunks(const void *argument) {
     STEPPER_MARK();
     must(fed, "feed");
     if (verdict.event != TIDEGATE_VERDICT_NEED_MORE || at != sizeof body) _exit(1);
+  }
+}
+
+// Brackets: the head byte by byte, a call a byte.
+static void validate_bytes(const void *argument) {
+  (void)argument;
+  static tidegate_validator validator;
+  tidegate_verdict verdict = TIDEGATE_VERDICT_INIT;
+  for (int i = 0; i < 4; i++) {
+    must(tidegate_validator_start(&validator, NULL), "validator_start");
+    tidegate_status fed = TIDEGATE_OK;
+    STEPPER_MARK();
+    for (size_t at = 0; at < sizeof HEAD - 1 && fed == TIDEGATE_OK; at++)
+      fed = tidegate_validator_feed(&validator, HEAD + at, 1, &verdict);
+    STEPPER_MARK();
+    must(fed, "feed");
+    if (verdict.event != TIDEGATE_VERDICT_HEAD) _exit(1);
+  }
+}
+
+// Brackets: CHUNKS chunks of 10 bytes, all their ranges in one call.
+static void validate_ranges(const void *argument) {
+  (void)argument;
+  static tidegate_validator validator;
+  static char body[CHUNKS * (sizeof CHUNK - 1)];
+  static size_t ranges[2 * (CHUNKS + 1)];
+  for (int i = 0; i < CHUNKS; i++) memcpy(body + i * (sizeof CHUNK - 1), CHUNK, sizeof CHUNK - 1);
+  tidegate_verdict verdict = TIDEGATE_VERDICT_INIT;
+  must(tidegate_validator_start(&validator, NULL), "validator_start");
+  must(tidegate_validator_feed(&validator, CHUNKED, sizeof CHUNKED - 1, &verdict), "feed");
+  for (int i = 0; i < 4; i++) {
+    size_t count;
+    STEPPER_MARK();
+    tidegate_status fed =
+        tidegate_validator_feed_ranges(&validator, body, sizeof body, ranges, CHUNKS + 1, &count, &verdict);
+    STEPPER_MARK();
+    must(fed, "feed_ranges");
+    if (verdict.event != TIDEGATE_VERDICT_NEED_MORE || count != CHUNKS) _exit(1);
   }
 }
 
@@ -260,7 +304,10 @@ int main(void) {
   struct stepper_cost costs[2];
   printf("%-52s %8s %8s %8s %6s\n", "instructions, caller's call included", "mean", "least", "most", "RMW");
   picks("round_robin", TIDEGATE_SELECTOR_ROUND_ROBIN, 0, 80, 0);
+  picks("random", TIDEGATE_SELECTOR_RANDOM, 0, 80, 0);
+  picks("maglev", TIDEGATE_SELECTOR_MAGLEV, 0, 80, 0);
   picks("least_request", TIDEGATE_SELECTOR_LEAST_REQUEST, 1, 260, 2);
+  picks("peak_ewma", TIDEGATE_SELECTOR_PEAK_EWMA, 1, 260, 2);
 
   run(validate_head, NULL, costs, 2);
   char what[80];
@@ -273,6 +320,11 @@ int main(void) {
   flags = 0;
   run(validate_chunks, &flags, costs, 1);
   row("validator feed, a chunk of 10 bytes, DATA events", costs[0], CHUNKS, -1, 0);
+  run(validate_ranges, NULL, costs, 1);
+  row("validator feed_ranges, a chunk of 10 bytes", costs[0], CHUNKS, -1, 0);
+  // Linear however the bytes come: a call a byte costs a bounded number of instructions.
+  run(validate_bytes, NULL, costs, 1);
+  row("validator feed, a byte of a head, a call each", costs[0], sizeof HEAD - 1, 300, 0);
   printf("\n");
 
   struct answering answers[] = {

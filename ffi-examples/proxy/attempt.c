@@ -120,12 +120,15 @@ static void on_head(struct client *c, const tidegate_verdict *v) {
     tidegate_outcome o = outcome(c);
     o.phase = TIDEGATE_PHASE_HEAD;
     o.retry_after_s = rewrite_retry_after(&a->head);
+    o.framing = v->framing;
+    o.content_length = v->content_length;
+    o.content_type = rewrite_field(&a->head, "content-type", &o.content_type_len);
     tidegate_decision d = TIDEGATE_DECISION_INIT;
     if (tidegate_request_head(&c->tidegate, &o, now(c), &d) != TIDEGATE_OK) {
         client_fail(c);
     } else if (d.verdict == TIDEGATE_DECISION_DELIVER) {
         a->head_done = true;
-        client_respond(c, v);
+        client_respond(c, v, &d);
     } else {
         obey(c, &d);
     }

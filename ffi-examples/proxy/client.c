@@ -84,6 +84,7 @@ static void begin_request(struct client *c) {
     c->open = true;
     c->started = w->loop.now;
     c->judged = c->delivered = c->body_done = c->streaming = c->chunk = c->cut_by_reset = false;
+    c->hold_bytes = 0;
     c->hold_until = c->body_bytes = 0;
     c->status = c->cause = 0;
     c->origin = "gateway";
@@ -92,6 +93,7 @@ static void begin_request(struct client *c) {
 
 void client_take_back(struct client *c) {
     buffer_truncate(&c->out, c->before);
+    c->hold_bytes = 0;
     c->hold_until = c->body_bytes = 0;
     c->chunk = c->cut_by_reset = false;
     c->origin = "gateway";
@@ -174,7 +176,7 @@ void client_answer(struct client *c) {
     c->state = CLIENT_FLUSH;
 }
 
-void client_respond(struct client *c, const tidegate_verdict *v) {
+void client_respond(struct client *c, const tidegate_verdict *v, const tidegate_decision *d) {
     // An answer that comes before the request is complete leaves no place where the next one begins.
     if (!c->body_done || c->worker->stopping) c->keep_alive = false;
     bool open_ended = v->framing == TIDEGATE_FRAMING_CHUNKED || v->framing == TIDEGATE_FRAMING_CLOSE;
@@ -185,7 +187,8 @@ void client_respond(struct client *c, const tidegate_verdict *v) {
     }
     c->status = v->status;
     c->origin = "upstream";
-    c->hold_until = c->worker->loop.now + c->worker->options->hold_ms * MS;
+    c->hold_bytes = d->hold_bytes;
+    c->hold_until = c->worker->loop.now + d->hold_ns;
     rewrite_response(c, v, &c->out);
 }
 
@@ -249,7 +252,7 @@ static bool step_body(struct client *c) {
 // How much of `out` may go. While a response is held back only what stands before it may.
 static size_t sendable(const struct client *c) {
     size_t len = buffer_len(&c->out);
-    bool held = c->state == CLIENT_PROXY && !c->delivered && len - c->before < c->worker->options->hold_bytes &&
+    bool held = c->state == CLIENT_PROXY && !c->delivered && c->body_bytes < c->hold_bytes &&
                 c->worker->loop.now < c->hold_until;
     return held ? c->before : len;
 }

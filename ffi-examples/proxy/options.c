@@ -28,8 +28,8 @@ static const char usage[] =
     "  --client-timeout-ms N     for a client's head, and between two of its reads or writes (30000)\n"
     "  --idle-timeout-ms N       to keep an idle connection to a peer (30000)\n"
     "  --stop-timeout-ms N       for requests in flight after SIGTERM or SIGQUIT (10000)\n"
-    "  --hold-bytes N            keep this much of a response back until it is complete (16384), so that one that\n"
-    "                            breaks off can be had from another peer; 0: pass it on at once\n"
+    "  --hold-bytes N            keep this much of a body back until it is complete (65536), where one that breaks\n"
+    "                            off could be had from another peer; 0: pass it on at once\n"
     "  --hold-ms N               but not for longer than this after its head (50)\n"
     "  --idle-per-peer N         idle connections kept by worker and peer (16)\n"
     "  --no-keepalive            a new connection to the peer for each request\n"
@@ -114,7 +114,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     *o = (struct options){
         .workers = 1, .connect_timeout_ms = 1000, .read_timeout_ms = 30000, .client_timeout_ms = 30000,
         .idle_timeout_ms = 30000, .stop_timeout_ms = 10000, .idle_per_peer = 16, .retry_percent = 20,
-        .hold_bytes = 16384, .hold_ms = 50,
+        .hold_bytes = OUT_LOW, .hold_ms = 50,
         .upstream_name = "upstream", .label = "tidegate", .upstream = TIDEGATE_UPSTREAM_OPTIONS_INIT,
     };
     const uint32_t day = 86400 * 1000;
@@ -134,7 +134,7 @@ void options_parse(struct options *o, int argc, char **argv) {
         {"idle-timeout-ms", &o->idle_timeout_ms, 1, day},
         {"stop-timeout-ms", &o->stop_timeout_ms, 1, day},
         {"hold-bytes", &o->hold_bytes, 0, OUT_LOW},
-        {"hold-ms", &o->hold_ms, 0, day},
+        {"hold-ms", &o->hold_ms, 1, day},
         {"idle-per-peer", &o->idle_per_peer, 0, 10000},
     };
     enum { NUMBERS = sizeof numbers / sizeof *numbers };
@@ -182,6 +182,8 @@ void options_parse(struct options *o, int argc, char **argv) {
     if (o->status_path && o->status_path[0] != '/') wrong("--status-path: `%s` does not begin with a slash", o->status_path);
     o->upstream.eject_base_ns = o->eject_base_ms * MS;
     o->upstream.deadline_ns = o->deadline_ms * MS;
+    o->upstream.hold_bytes = o->hold_bytes ? o->hold_bytes : TIDEGATE_HOLD_OFF;
+    o->upstream.hold_ns = o->hold_ms * MS;
     // Tidegate reads 0 as its default, so "no retry by the budget" is one in a million.
     o->upstream.retry_budget_ppm = o->retry_percent >= 100 ? UINT32_MAX : o->retry_percent ? o->retry_percent * 10000 : 1;
 }

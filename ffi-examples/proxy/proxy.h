@@ -163,7 +163,8 @@ struct client {
     struct buffer in, out, body;
     size_t before;     // bytes in `out` that belong to no response (100 Continue)
     bool delivered;    // a byte of the response went to the socket
-    uint64_t hold_until;  // keep a short response back until it is complete: what breaks off can still be tried again
+    uint32_t hold_bytes;  // keep so much of the body back, for so long: what breaks off can still be tried again
+    uint64_t hold_until;
     bool body_done;    // the request's body is complete in, or has passed, `body`
     bool streaming;    // the body was too long to keep
     bool keep_alive;   // after this response
@@ -191,7 +192,7 @@ void client_close(struct client *);
 void client_stop(struct client *);
 
 // What an attempt tells its client.
-void client_respond(struct client *, const tidegate_verdict *head);
+void client_respond(struct client *, const tidegate_verdict *head, const tidegate_decision *);
 void client_data(struct client *, const char *bytes, size_t len);
 void client_complete(struct client *);
 void client_take_back(struct client *);  // forget the response so far: nothing of it was delivered
@@ -203,6 +204,8 @@ void client_fail(struct client *);       // something that can't happen did
 void rewrite_request(const struct client *, struct buffer *out);
 // Writes the response's head for the client.
 void rewrite_response(const struct client *, const tidegate_verdict *head, struct buffer *out);
+// The value of a field of this (lower-case) name, or NULL.
+const char *rewrite_field(const struct buffer *head, const char *name, size_t *len);
 // Retry-After in seconds, 0 if there is none or it is a date.
 uint32_t rewrite_retry_after(const struct buffer *head);
 

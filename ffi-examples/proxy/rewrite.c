@@ -163,16 +163,24 @@ void rewrite_response(const struct client *c, const tidegate_verdict *v, struct 
     buffer_append(out, "\r\n", 2);
 }
 
-uint32_t rewrite_retry_after(const struct buffer *head) {
+const char *rewrite_field(const struct buffer *head, const char *name, size_t *len) {
     tidegate_field f;
+    *len = 0;
     for (size_t cursor = 0; next_field(head, &cursor, &f);) {
-        if (!name_is(f.name, f.name_len, "retry-after")) continue;
-        uint32_t seconds = 0;
-        for (size_t i = 0; i < f.value_len; i++) {
-            if (f.value[i] < '0' || f.value[i] > '9' || seconds > 1000000) return 0;
-            seconds = seconds * 10 + (uint32_t)(f.value[i] - '0');
-        }
-        return seconds;
+        if (!name_is(f.name, f.name_len, name)) continue;
+        *len = f.value_len;
+        return f.value;
     }
-    return 0;
+    return NULL;
+}
+
+uint32_t rewrite_retry_after(const struct buffer *head) {
+    size_t len;
+    const char *value = rewrite_field(head, "retry-after", &len);
+    uint32_t seconds = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (value[i] < '0' || value[i] > '9' || seconds > 1000000) return 0;
+        seconds = seconds * 10 + (uint32_t)(value[i] - '0');
+    }
+    return seconds;
 }

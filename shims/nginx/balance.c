@@ -48,6 +48,8 @@ tg_request_cleanup(void *data)
         ngx_delete_posted_event(&p->pause);
     }
 
+    tg_hold_end(p);
+
     if (p->open && p->main->worker != NULL) {
         tidegate_request_end(&p->request, tg_now());
     }
@@ -100,6 +102,20 @@ tg_request_begin(tg_request_t *p, uint64_t now)
 
     if (conf->next_upstream_timeout != 0) {
         options.deadline_ns = now + (uint64_t) conf->next_upstream_timeout * 1000000;
+    }
+
+    if (p->upstream->hash_key != NULL) {
+        ngx_str_t key;
+
+        if (ngx_http_complex_value(r, p->upstream->hash_key, &key) == NGX_OK) {
+            options.key = key.data;
+            options.key_len = key.len;
+        }
+
+    } else if (p->upstream->options.selector == TIDEGATE_SELECTOR_SOURCE_HASH) {
+        // The client's address as nginx knows it, after realip.
+        options.key = r->connection->sockaddr;
+        options.key_len = r->connection->socklen;
     }
 
     return tidegate_request_start(p->main->worker, &p->request, &options, now);
@@ -324,6 +340,8 @@ tg_peer_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
     tidegate_status status;
     ngx_uint_t nginx_status;
     uint64_t now;
+
+    tg_hold_end(p);
 
     if (p->robin != NULL) {
         p->robin_free(pc, p->robin, state);

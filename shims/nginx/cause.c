@@ -114,7 +114,7 @@ tg_outcome_final(tg_request_t *p, ngx_peer_connection_t *pc, tidegate_outcome *o
     ngx_http_request_t *r = p->r;
     ngx_http_upstream_t *u = r->upstream;
     ngx_connection_t *c = pc->connection;
-    ngx_uint_t client = r->connection->error || (u->pipe != NULL && u->pipe->downstream_error);
+    ngx_uint_t client = (r->connection->error && !p->cut) || (u->pipe != NULL && u->pipe->downstream_error);
 
     o->phase = TIDEGATE_PHASE_DONE;
 
@@ -127,6 +127,12 @@ tg_outcome_final(tg_request_t *p, ngx_peer_connection_t *pc, tidegate_outcome *o
         // Accepted, and then ended as asked: complete, redirected by X-Accel-Redirect, replaced by an error_page. A
         // tunnel has no end that would be early.
         return;
+
+    } else if (p->cause != TIDEGATE_CAUSE_NONE) {
+        // The body was refused as it streamed.
+        o->cause = p->cause;
+        o->reason = p->reason;
+        o->phase = TIDEGATE_PHASE_BODY;
 
     } else if (client || p->rc == NGX_DONE || p->rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
                || p->rc == NGX_HTTP_REQUEST_TIME_OUT)

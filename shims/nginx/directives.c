@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, SHARE, STATUSES, PANIC, MISMATCH, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, PANIC, MISMATCH, LABEL } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -38,6 +38,10 @@ static const tg_key_t tg_upstream_keys[] = {
     { "statuses", STATUSES, OPTION(failure_statuses), 0, 0,
       "a list of 500, 502, 503, 504, 429, 403 and 404 (\"502,503\"), or \"off\"" },
     { "panic", PANIC, OPTION(panic_percent), 1, 100, "a share from 1% to 100%, or \"off\"" },
+    { "slow_start", TIME, OPTION(slow_start_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
+    { "decay", TIME, OPTION(latency_decay_ns), 10, ONE_HOUR_MS, "a time from 10ms to 1h" },
+    { "overflow", PERCENT, OPTION(overflow_percent), 100, 1000, "a share from 100% to 1000%" },
+    { "bound", PERCENT, OPTION(load_bound_percent), 100, 1000, "a share from 100% to 1000%" },
     { "label", LABEL, 0, 1, 255, "1 to 255 printable ASCII characters" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
@@ -54,6 +58,10 @@ static const tg_key_t tg_table_keys[] = {
 static const tg_word_t tg_selectors[] = {
     { "round_robin", TIDEGATE_SELECTOR_ROUND_ROBIN },
     { "least_request", TIDEGATE_SELECTOR_LEAST_REQUEST },
+    { "random", TIDEGATE_SELECTOR_RANDOM },
+    { "peak_ewma", TIDEGATE_SELECTOR_PEAK_EWMA },
+    { "maglev", TIDEGATE_SELECTOR_MAGLEV },
+    { "source_hash", TIDEGATE_SELECTOR_SOURCE_HASH },
     { NULL, 0 },
 };
 
@@ -159,6 +167,10 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
 
     case TIME:
         n = ngx_parse_time(value, 0);
+        break;
+
+    case PERCENT:
+        n = tg_number(*value, '%');
         break;
 
     case SHARE:

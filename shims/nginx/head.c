@@ -13,6 +13,12 @@ static ngx_int_t tg_process_header(ngx_http_request_t *r);
 static ngx_int_t tg_reinit_request(ngx_http_request_t *r);
 static void tg_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
 
+static ngx_uint_t
+tg_is_proxy(const tg_request_t *p)
+{
+    return p->original->module.len == 5 && ngx_strncmp(p->original->module.data, "proxy", 5) == 0;
+}
+
 void
 tg_head_wrap(tg_request_t *p)
 {
@@ -24,6 +30,10 @@ tg_head_wrap(tg_request_t *p)
     u->process_header = tg_process_header;
     u->reinit_request = tg_reinit_request;
     u->finalize_request = tg_finalize_request;
+
+    if (tg_is_proxy(p)) {
+        tg_body_wrap(p);
+    }
 }
 
 // The method that is sent, which proxy_method may have changed: the request line's first word.
@@ -50,8 +60,11 @@ tg_head_start(tg_request_t *p)
     p->reason = 0;
     p->head_seen = 0;
     p->head_done = 0;
+    p->complete = 0;
+    p->reusable = 0;
+    p->framing = 0;
     p->delivered = 0;
-    p->validate = p->original->module.len == 5 && ngx_strncmp(p->original->module.data, "proxy", 5) == 0;
+    p->validate = tg_is_proxy(p);
 
     if (!p->validate) {
         return;
@@ -73,7 +86,7 @@ tg_head_start(tg_request_t *p)
     }
 }
 
-static ngx_int_t
+ngx_int_t
 tg_head_reject(tg_request_t *p, const tidegate_verdict *verdict)
 {
     ngx_log_error(NGX_LOG_ERR, p->r->connection->log, 0,
@@ -84,6 +97,13 @@ tg_head_reject(tg_request_t *p, const tidegate_verdict *verdict)
     p->reason = verdict->reason;
 
     return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+}
+
+void
+tg_head_complete(tg_request_t *p, const tidegate_verdict *verdict)
+{
+    p->complete = 1;
+    p->reusable = (verdict->flags & TIDEGATE_VERDICT_FLAG_REUSABLE) != 0;
 }
 
 // Judges what came since the last call. NGX_OK: a final head is complete. NGX_AGAIN: it is not.
@@ -119,9 +139,15 @@ tg_head_validate(tg_request_t *p)
 
         case TIDEGATE_VERDICT_HEAD:
             p->head_seen = 1;
+            p->framing = verdict.framing;
+            p->content_length = verdict.content_length;
             break;
 
-        default: /* NEED_MORE, COMPLETE */
+        case TIDEGATE_VERDICT_COMPLETE:
+            tg_head_complete(p, &verdict);
+            return NGX_OK;
+
+        default: /* NEED_MORE */
             return p->head_seen ? NGX_OK : NGX_AGAIN;
         }
     }
@@ -170,6 +196,17 @@ tg_head_judge(tg_request_t *p)
         outcome.retry_after_s = tg_head_retry_after(&u->headers_in);
     }
 
+    // What is complete already needs no hold-back.
+    if (!p->complete) {
+        outcome.framing = p->framing;
+        outcome.content_length = p->content_length;
+    }
+
+    if (u->headers_in.content_type != NULL) {
+        outcome.content_type = (char *) u->headers_in.content_type->value.data;
+        outcome.content_type_len = u->headers_in.content_type->value.len;
+    }
+
     status = tidegate_request_head(&p->request, &outcome, now, &decision);
     if (status != TIDEGATE_OK) {
         tg_broken(p, status, "request_head");
@@ -182,8 +219,7 @@ tg_head_judge(tg_request_t *p)
     if (decision.verdict == TIDEGATE_DECISION_DELIVER) {
         p->decision = decision;
         p->head_done = 1;
-        p->delivered = 1;
-        return NGX_OK;
+        return tg_hold_begin(p);
     }
 
     p->open = 0;
@@ -208,12 +244,24 @@ tg_process_header(ngx_http_request_t *r)
         p->validate = 0;
     }
 
+    if (p->holding) {
+        rc = p->let_go ? NGX_OK : tg_head_validate(p);
+        return rc == NGX_OK ? tg_hold_step(p) : rc;
+    }
+
     if (p->validate && !p->head_seen) {
         rc = tg_head_validate(p);
     }
 
     if (rc == NGX_OK) {
+        u_char *head = u->buffer.pos;
+
         rc = p->process_header(r);
+
+        if (rc == NGX_OK) {
+            // What is left of it is body.
+            p->fed -= ngx_min(p->fed, (size_t) (u->buffer.pos - head));
+        }
 
         // proxy's parser puts its second half in its own place.
         if (u->process_header != tg_process_header) {
@@ -253,6 +301,8 @@ tg_reinit_request(ngx_http_request_t *r)
     ngx_http_upstream_t *u = r->upstream;
     ngx_int_t rc = p->reinit_request(r);
 
+    tg_hold_reinit(p);
+
     if (u->process_header != tg_process_header) {
         p->process_header = u->process_header;
         u->process_header = tg_process_header;
@@ -268,5 +318,6 @@ tg_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     p->rc = rc;
     tg_pause_end(p);
+    tg_body_finish(p, rc);
     p->finalize_request(r, rc);
 }

@@ -15,6 +15,9 @@ static ngx_command_t tg_commands[] = {
     { ngx_string("tidegate"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
       tg_directive_upstream, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
+    { ngx_string("tidegate_hash_key"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot, NGX_HTTP_SRV_CONF_OFFSET, offsetof(tg_upstream_t, hash_key), NULL },
+
     { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
@@ -26,6 +29,12 @@ static ngx_command_t tg_commands[] = {
 
     { ngx_string("tidegate_retry"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       tg_directive_retry, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_hold_back"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE12,
+      tg_directive_hold, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_hold_back"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, hold), NULL },
 
     { ngx_string("tidegate_status"), NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       tg_directive_status, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
@@ -95,6 +104,7 @@ tg_create_location(ngx_conf_t *cf)
     if (location != NULL) {
         location->format = NGX_CONF_UNSET_UINT;
         location->retry = NGX_CONF_UNSET_UINT;
+        location->hold = NGX_CONF_UNSET;
     }
 
     return location;
@@ -107,6 +117,7 @@ tg_merge_location(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_uint_value(conf->format, prev->format, TIDEGATE_FORMAT_AUTO);
     ngx_conf_merge_uint_value(conf->retry, prev->retry, TG_RETRY_DEFAULT);
+    ngx_conf_merge_value(conf->hold, prev->hold, 1);
     ngx_conf_merge_str_value(conf->label, prev->label, "");
 
     return NGX_CONF_OK;

@@ -57,6 +57,8 @@ typedef struct {
     tidegate_upstream_options options;
     // The name that clients may see.
     ngx_str_t label;
+    // What maglev hashes; NULL: nothing was said.
+    ngx_http_complex_value_t *hash_key;
     uint32_t id;
     tidegate_peer *peers;
     ngx_uint_t npeers;
@@ -68,6 +70,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t format;
     ngx_uint_t retry;
+    ngx_flag_t hold;
     ngx_str_t label;
 } tg_location_t;
 
@@ -84,6 +87,9 @@ struct tg_request_s {
     ngx_int_t (*process_header)(ngx_http_request_t *r);
     ngx_int_t (*reinit_request)(ngx_http_request_t *r);
     void (*finalize_request)(ngx_http_request_t *r, ngx_int_t rc);
+    ngx_int_t (*input_filter_init)(void *data);
+    ngx_int_t (*input_filter)(void *data, ssize_t bytes);
+    ngx_event_pipe_input_filter_pt pipe_filter;
 
     // Set once the library failed: round robin's functions and data.
     ngx_event_get_peer_pt robin_get;
@@ -93,14 +99,22 @@ struct tg_request_s {
     tg_address_t *address;
     ngx_str_t *peer_name;
     ngx_event_t pause;
+    // The hold-back: its end, the operator's buffer where a larger one took its place, and the connection's own recv().
+    ngx_event_t hold;
+    u_char *buffer_start;
+    u_char *buffer_end;
+    ngx_recv_pt recv;
     uint64_t wait_ns;
     uint64_t picked_ns;
     uint64_t head_ns;
-    // Bytes of u->buffer that the validator has seen.
+    // Bytes from u->buffer.pos on that the validator has seen; later those of them that a body filter has yet to see.
     size_t fed;
+    uint64_t content_length;
+    // TIDEGATE_FRAMING_* of the final head.
+    uint32_t framing;
     // What finalize_request was told.
     ngx_int_t rc;
-    // Of a head that was refused.
+    // Of a response that was refused.
     uint32_t cause;
     uint32_t reason;
     uint32_t attempts;
@@ -112,8 +126,16 @@ struct tg_request_s {
     unsigned validate : 1;
     // The validator passed a final head.
     unsigned head_seen : 1;
-    // It was judged good, and is being delivered.
+    // It was judged good, and is being held or delivered.
     unsigned head_done : 1;
+    // The validator saw the end of the response, and whether its connection may serve another.
+    unsigned complete : 1;
+    unsigned reusable : 1;
+    unsigned holding : 1;
+    // The time of the hold-back is up.
+    unsigned let_go : 1;
+    // The client's connection is ended by us: nginx's way would not show it the cut.
+    unsigned cut : 1;
     unsigned paused : 1;
     // The pause is over, nginx is on its way to get().
     unsigned resuming : 1;
@@ -193,6 +215,19 @@ void tg_pause_end(tg_request_t *p);
 // head.c
 void tg_head_wrap(tg_request_t *p);
 void tg_head_start(tg_request_t *p);
+ngx_int_t tg_head_reject(tg_request_t *p, const tidegate_verdict *verdict);
+void tg_head_complete(tg_request_t *p, const tidegate_verdict *verdict);
+
+// hold.c
+char *tg_directive_hold(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t tg_hold_begin(tg_request_t *p);
+ngx_int_t tg_hold_step(tg_request_t *p);
+void tg_hold_end(tg_request_t *p);
+void tg_hold_reinit(tg_request_t *p);
+
+// body.c
+void tg_body_wrap(tg_request_t *p);
+void tg_body_finish(tg_request_t *p, ngx_int_t rc);
 
 // cause.c
 ngx_uint_t tg_outcome(tg_request_t *p, ngx_peer_connection_t *pc, ngx_uint_t state, int error, uint64_t now,

@@ -24,7 +24,7 @@ const TIME_MASK: u64 = (1 << 20) - 1;
 const TIME_UNIT_NS: u64 = 16_000_000;
 
 /// Takes a token. Whether there was one.
-pub(super) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
+pub(crate) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
     let (ppm, per_second) = table.budget_policy(upstream);
     if ppm == u32::MAX {
         return true;
@@ -34,6 +34,17 @@ pub(super) fn take(table: &Table, upstream: UpstreamId, now: u64) -> bool {
     let take =
         |bits: u64| Bucket::from_bits(bits).filled(requests, now, ppm, per_second).less_a_token().map(Bucket::bits);
     word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+}
+
+/// Whether there is a token now. Takes none; sums the requests only if the word itself holds none.
+pub(super) fn has(table: &Table, upstream: UpstreamId, now: u64) -> bool {
+    let (ppm, per_second) = table.budget_policy(upstream);
+    let Some(word) = table.budget_word(upstream) else { return false };
+    let bits = word.load(Ordering::Relaxed);
+    ppm == u32::MAX
+        || bits == 0
+        || Bucket::from_bits(bits).tokens >= TOKEN
+        || Bucket::from_bits(bits).filled(table.requests(upstream), now, ppm, per_second).tokens >= TOKEN
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

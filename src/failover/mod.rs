@@ -10,6 +10,7 @@
 //! | `request` | one request and its attempts |
 //! | `outcome` | what the host saw, and causes from errno |
 //! | `decide` | retry, deliver, answer or abort |
+//! | `hold` | how long to keep a response before its first byte goes out |
 //! | `budget` | how many retries an upstream bears |
 //! | `backoff` | how long to wait before one |
 //! | `race` | when a request must not go on an idle connection |
@@ -20,6 +21,7 @@ mod answer;
 mod backoff;
 mod budget;
 mod decide;
+mod hold;
 mod outcome;
 mod race;
 mod record;
@@ -27,7 +29,10 @@ mod request;
 mod worker;
 
 pub use answer::Told;
+#[cfg(all(loom, test))]
+pub(crate) use budget::take as take_token;
 pub use decide::{Decision, Verdict, Why};
+pub use hold::{Body, BodyEnd, Hold};
 pub use outcome::{Outcome, Phase, cause_from_errno};
 pub use request::{Picked, Request};
 pub use worker::Worker;

@@ -19,9 +19,9 @@ use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
 use crate::http::Method;
 use crate::random::Random;
-use crate::selector::{self, Choice, Filter, Refusal};
+use crate::selector::{self, Choice, Filter, Refusal, peak_ewma::FAILURE_NS};
 use crate::sync::Ordering;
-use crate::table::{self, MOST_ATTEMPTS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
+use crate::table::{self, MOST_ATTEMPTS, POOLS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
 
 const MOST: usize = MOST_ATTEMPTS as usize;
 
@@ -56,6 +56,8 @@ pub struct Request {
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
+    /// Of its key; 0: it has none.
+    hash: u64,
     record: [Attempt; MOST],
 }
 
@@ -65,6 +67,10 @@ pub struct Request {
 enum Manner {
     RoundRobin,
     LeastRequest,
+    Random,
+    PeakEwma,
+    /// By a key.
+    Hashed,
     /// Only by all the rules.
     Careful,
 }
@@ -112,7 +118,7 @@ impl Request {
         deadline: u64,
         now: u64,
     ) -> Result<Request, Error> {
-        worker.check()?;
+        worker.check(now)?;
         if flags & !(NOT_REPLAYABLE | RETRY_SAFE | NO_RETRY) != 0 {
             return Err(Error::invalid(format!("flags is {flags:#x}: not TIDEGATE_REQUEST_* bits")));
         }
@@ -126,9 +132,19 @@ impl Request {
         let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
         let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
-            _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many || fresh => Manner::Careful,
+            _ if policy.panic_percent() != 0
+                || policy.is_pooled()
+                || policy.is_bounded()
+                || worker.seat.writers == Writers::Many
+                || fresh =>
+            {
+                Manner::Careful
+            }
             Selector::RoundRobin => Manner::RoundRobin,
             Selector::LeastRequest => Manner::LeastRequest,
+            Selector::Random => Manner::Random,
+            Selector::PeakEwma => Manner::PeakEwma,
+            Selector::Maglev | Selector::SourceHash => Manner::Hashed,
         };
         Ok(Request {
             worker,
@@ -149,8 +165,19 @@ impl Request {
             fresh,
             received_status: 0,
             policy,
+            hash: 0,
             record: [Attempt::NONE; MOST],
         })
+    }
+
+    /// Gives the request a key, for the selectors that hash one: any bytes, or, for `source_hash`, the client's
+    /// `struct sockaddr`. Before the first pick.
+    #[inline]
+    pub fn set_key(&mut self, key: &[u8]) {
+        self.hash = match self.policy.selector() {
+            Selector::SourceHash => selector::source_hash::hash(key),
+            _ => selector::maglev::hash(key),
+        };
     }
 
     /// Whether `start` has been here: tells memory that was zeroed, or never written, from a request before there is a
@@ -179,7 +206,7 @@ impl Request {
     #[inline(never)]
     pub(crate) fn pick_by_rules(&mut self, now: u64) -> Result<Option<Picked>, Error> {
         let worker = self.worker();
-        worker.check()?;
+        worker.check(now)?;
         if self.state == Stage::Open {
             return Err(Error::of(TIDEGATE_ERR_STATE));
         }
@@ -208,7 +235,7 @@ impl Request {
     /// Chooses, counts in the lane, and makes sure that the peer is still the one that was meant.
     fn choose(&self, worker: &Worker, now: u64) -> Result<Choice, Refusal> {
         let table = worker.table();
-        let cursor = &worker.place(self.upstream).ok_or(Refusal::NoneEligible)?.cursor;
+        let cursors = &worker.place(self.upstream).ok_or(Refusal::NoneEligible)?.cursors;
         let policy = self.policy;
         let tried = self.tried();
         for _ in 0..CHANGES_BORNE {
@@ -221,9 +248,17 @@ impl Request {
                 random: &worker.random,
                 now,
                 panic: policy.panic_percent() != 0 && is_panicking(table, self.upstream),
-                counted: policy.selector() == table::Selector::LeastRequest,
+                counted: policy.counts(),
+                hash: if policy.selector().is_hashed() { self.hash } else { 0 },
+                load: self.load(policy),
+                in_need: false,
             };
-            let choice = self.choose_again_after_races(&filter, policy, &snapshot, cursor)?;
+            let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursors) {
+                Ok(choice) => choice,
+                // Its peers may have gone because another list is there.
+                Err(_) if !table.is_current(self.upstream, &snapshot) => continue,
+                Err(refusal) => return Err(refusal),
+            };
             let cell = worker.seat.attempts_word(choice.peer.slot()).ok_or(Refusal::NoneEligible)?;
             table::begin(cell, worker.seat.writers);
             // The count stands before the state is read again: see `table::lane`, Reuse of slots.
@@ -232,6 +267,7 @@ impl Request {
                 && (table.is_current(self.upstream, &snapshot)
                     || table.peer_upstream(choice.peer.slot()) == Some(self.upstream))
             {
+                self.note_in_flight(choice.peer.slot(), now);
                 return Ok(choice);
             }
             table::end(cell, worker.seat.writers);
@@ -240,22 +276,29 @@ impl Request {
         Err(Refusal::NoneEligible)
     }
 
+    /// The bound on each peer's load.
+    fn load(&self, policy: PackedPolicy) -> selector::Load<'_> {
+        let total = if policy.is_bounded() { self.table().in_flight_word(self.upstream) } else { None };
+        let percent = if policy.is_bounded() { self.table().spread(self.upstream).load_bound_percent } else { 0 };
+        selector::Load { total, percent }
+    }
+
     /// A peer whose idle connection was closed may be tried again if no other is left.
     fn choose_again_after_races(
         &self,
         filter: &Filter,
         policy: PackedPolicy,
         snapshot: &table::Snapshot,
-        cursor: &selector::Cursor,
+        cursors: &[selector::Cursor; POOLS],
     ) -> Result<Choice, Refusal> {
-        match selector::select(filter, policy.selector(), snapshot, cursor) {
+        match selector::select(filter, policy, snapshot, cursors) {
             Err(refusal) if self.races > 0 => {
                 let mut failed = [u32::MAX; MOST];
                 for (to, attempt) in failed.iter_mut().zip(self.failed_attempts()) {
                     *to = attempt.slot;
                 }
                 let filter = Filter { tried: &failed, ..*filter };
-                selector::select(&filter, policy.selector(), snapshot, cursor).map_err(|_| refusal)
+                selector::select(&filter, policy, snapshot, cursors).map_err(|_| refusal)
             }
             chosen => chosen,
         }
@@ -263,7 +306,7 @@ impl Request {
 
     /// Judges the head of a response before anything goes to the client.
     pub fn head(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
-        self.expect_open()?;
+        self.expect_open(now)?;
         self.received_status = outcome.status;
         let failing = self.failing_status(outcome);
         if !failing {
@@ -294,17 +337,27 @@ impl Request {
     #[inline]
     pub fn report(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         if outcome.cause == Cause::NONE
-            && let Some(decision) = self.report_plainly(u32::from(outcome.status), outcome.total_ns, now)
+            && let Some(decision) = self.report_success(outcome, now)
         {
             return Ok(decision);
         }
         self.report_by_rules(outcome, now)
     }
 
+    #[inline]
+    fn report_success(&mut self, outcome: &Outcome, now: u64) -> Option<Decision> {
+        let (status, head_ns, total_ns) = (u32::from(outcome.status), outcome.head_ns, outcome.total_ns);
+        if self.is_measured() {
+            self.report_plainly::<true>(status, head_ns, total_ns, now)
+        } else {
+            self.report_plainly::<false>(status, head_ns, total_ns, now)
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn report_by_rules(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
-        self.expect_open()?;
+        self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
             self.received_status = outcome.status;
@@ -366,9 +419,9 @@ impl Request {
     /// Ends the request; an open attempt is charged to nobody.
     pub fn end(&mut self, now: u64) {
         // In a forked child the lane is its parent's: the attempt goes on there.
-        if self.state == Stage::Open && self.worker().check().is_ok() {
+        if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
-            self.release();
+            self.release(now);
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
                 attempt.cause = Cause::CLIENT_CLOSED;
                 attempt.verdict = Verdict::Abort as u8;
@@ -408,9 +461,7 @@ impl Request {
 
     fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
         let evidence = self.evidence(now);
-        // 421 and 425 say something of the request, unless the operator counts them.
-        let charged = cause.properties().charges_peer
-            && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status));
+        let charged = self.is_charged(outcome, cause);
         self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
         if !charged {
             evidence.nothing();
@@ -419,9 +470,15 @@ impl Request {
         Decision::CHARGED | if evidence.failure(cause) { Decision::EJECTED } else { 0 }
     }
 
+    /// 421 and 425 say something of the request, unless the operator counts them.
+    fn is_charged(&self, outcome: &Outcome, cause: Cause) -> bool {
+        cause.properties().charges_peer && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status))
+    }
+
     #[inline]
     fn close(&mut self, outcome: &Outcome, cause: Cause, verdict: Verdict, why: Why, now: u64) {
-        self.release();
+        self.release(now);
+        self.note_latency(outcome, cause, now);
         let began = self.began;
         if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
             attempt.cause = cause;
@@ -437,7 +494,7 @@ impl Request {
 
     /// Takes the open attempt off the in-flight counts: the lane first, so that the aggregate is never below it.
     #[inline]
-    fn release(&self) {
+    fn release(&self, now: u64) {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
         if let Some(cell) = worker.seat.attempts_word(attempt.slot) {
             table::end(cell, worker.seat.writers);
@@ -446,6 +503,47 @@ impl Request {
             && let Some(aggregate) = worker.seat.aggregate(attempt.slot)
         {
             table::lower(aggregate);
+        }
+        if attempt.flags & Choice::BOUNDED != 0 {
+            self.table().lower_in_flight(self.upstream);
+        }
+        self.note_in_flight(attempt.slot, now);
+    }
+
+    /// Writes a peer's key where the selector compares keys.
+    fn note_in_flight(&self, slot: u32, now: u64) {
+        let seat = &self.worker().seat;
+        if self.policy.selector().needs_latency()
+            && let Some(aggregate) = seat.aggregate(slot)
+        {
+            let stamp = self.table().latency_stamp(self.upstream, now);
+            seat.latency.note_in_flight(slot, aggregate.load(Ordering::Relaxed), stamp);
+        }
+    }
+
+    /// Takes in how long the attempt took; what was charged to the peer counts as a second at least, and what says
+    /// nothing of it not at all.
+    fn note_latency(&self, outcome: &Outcome, cause: Cause, now: u64) {
+        let (seat, Some(attempt)) = (&self.worker().seat, self.current()) else { return };
+        let (Some(aggregate), true) = (seat.aggregate(attempt.slot), self.policy.selector().needs_latency()) else {
+            return;
+        };
+        let (in_flight, stamp) = (aggregate.load(Ordering::Relaxed), self.table().latency_stamp(self.upstream, now));
+        let took = self.took_ns(outcome.head_ns, outcome.total_ns, now);
+        if cause == Cause::NONE {
+            seat.latency.note(attempt.slot, took, in_flight, stamp);
+        } else if self.is_charged(outcome, cause) {
+            seat.latency.note_failure(attempt.slot, took.max(FAILURE_NS), in_flight, stamp);
+        }
+    }
+
+    /// The attempt's time to the head, or as far as it is known.
+    #[inline(always)]
+    fn took_ns(&self, head_ns: u64, total_ns: u64, now: u64) -> u64 {
+        match (head_ns, total_ns) {
+            (0, 0) => now.saturating_sub(self.began),
+            (0, total) => total,
+            (head, _) => head,
         }
     }
 
@@ -469,8 +567,8 @@ impl Request {
     }
 
     #[inline]
-    fn expect_open(&self) -> Result<(), Error> {
-        self.worker().check()?;
+    fn expect_open(&self, now: u64) -> Result<(), Error> {
+        self.worker().check(now)?;
         if self.state == Stage::Open { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_STATE)) }
     }
 
@@ -570,7 +668,7 @@ impl Request {
 
 #[cold]
 fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
-    table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) != 0)
+    table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) & 1 != 0)
 }
 
 fn public_flags(flags: u8, fresh: bool) -> u32 {

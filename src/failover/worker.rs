@@ -1,10 +1,10 @@
 //! A worker: one process or thread that serves requests, its lane, its places in the cycles, its random numbers.
 
-use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_SYSTEM};
+use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_SYSTEM};
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
-use crate::sync::{AtomicU64, Ordering};
-use crate::table::{Seat, SeatedUpstream, Table, UpstreamId, Writers};
+use crate::sync::Ordering;
+use crate::table::{POOLS, Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct Worker {
     pub(crate) seat: Seat,
     present: Presence,
+    /// How long it may be silent; 0: see `table::lease`.
+    patience_ns: u64,
     /// One an upstream.
     places: Box<[Place]>,
     /// Written by every pick: kept off the lines that other threads of a shared worker read.
@@ -20,7 +22,8 @@ pub struct Worker {
 
 /// A worker's place in one upstream.
 pub(crate) struct Place {
-    pub cursor: Cursor,
+    /// One a pool.
+    pub cursors: [Cursor; POOLS],
     pub upstream: SeatedUpstream,
 }
 
@@ -28,25 +31,43 @@ pub(crate) struct Place {
 const TICK_NS: u64 = 500_000_000;
 
 impl Worker {
-    /// Takes a lane.
+    /// Takes a lane that it keeps for as long as its process is seen to live.
     pub fn join(table: Arc<Table>, shared: bool, seed: u64, now: u64) -> Result<Box<Worker>, Error> {
+        Worker::join_patiently(table, shared, seed, 0, now)
+    }
+
+    /// Takes a lane. `patience_ns`: see `table::lease`.
+    pub fn join_patiently(
+        table: Arc<Table>,
+        shared: bool,
+        seed: u64,
+        patience_ns: u64,
+        now: u64,
+    ) -> Result<Box<Worker>, Error> {
         table.writable()?;
         let present = Presence::new()?;
         // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
         table.reclaim(now);
+        table.finish_for_the_dead();
         let lane = table.join()?;
+        table.beat(lane, patience_ns, now);
         let own = mix(now ^ u64::from(std::process::id()).rotate_left(32)) ^ mix(u64::from(lane.index()) + 1);
         let random = Random::new(if seed == 0 { own } else { seed });
         let writers = if shared { Writers::Many } else { Writers::One };
-        let seat = Seat::new(table, lane, writers);
-        let place = |upstream| Place { cursor: Cursor::at_random(&random), upstream };
+        let seat = Seat::new(table, lane, writers).ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
+        let place = |upstream| Place { cursors: std::array::from_fn(|_| Cursor::at_random(&random)), upstream };
         let places = seat.upstreams().map(place).collect();
-        Ok(Box::new(Worker { seat, present, places, random: CachePadded::new(random) }))
+        Ok(Box::new(Worker { seat, present, patience_ns, places, random: CachePadded::new(random) }))
     }
 
     /// Does what falls due, once over all workers.
     pub fn tick(&self, now: u64) -> Result<(), Error> {
-        self.check()?;
+        self.check(now)?;
+        let lane = self.seat.lane();
+        if !self.table().holds(lane) {
+            self.table().regain(lane, now)?;
+        }
+        self.table().beat(lane, self.patience_ns, now);
         let word = self.table().tick_word();
         let last = word.load(Ordering::Relaxed);
         if now.abs_diff(last) < TICK_NS
@@ -56,10 +77,11 @@ impl Worker {
         }
         let table = self.table();
         table.reclaim(now);
+        table.finish_for_the_dead();
         table.scrub();
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
-        table.upstream_ids().for_each(|id| crate::health::update_panic(table, id));
+        table.upstream_ids().for_each(|id| crate::health::recount(table, id, now));
         Ok(())
     }
 
@@ -68,15 +90,23 @@ impl Worker {
         self.seat.lane().index()
     }
 
-    /// Whether this is still the process that joined. One load: no system call on the request path.
+    /// Whether this is still the process that joined, and its lane is in the sums, if need be again: to be asked before
+    /// anything shared is written. Two loads: no system call on the request path.
     #[inline]
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.is_here() { Ok(()) } else { Err(Error::of(TIDEGATE_ERR_FORKED)) }
+    pub(crate) fn check(&self, now: u64) -> Result<(), Error> {
+        if self.is_here() {
+            return Ok(());
+        }
+        if !self.present.is_here() {
+            return Err(Error::of(TIDEGATE_ERR_FORKED));
+        }
+        self.table().regain(self.seat.lane(), now)
     }
 
+    /// Whether there is nothing for `check` to do.
     #[inline]
     pub(crate) fn is_here(&self) -> bool {
-        self.present.is_here()
+        self.present.is_here() && !self.seat.is_out()
     }
 
     #[inline]
@@ -92,7 +122,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if self.present.is_here() && self.table().holds(self.seat.lane()) {
+        if self.present.is_here() {
             self.table().leave(self.seat.lane());
         }
     }
@@ -101,7 +131,8 @@ impl Drop for Worker {
 /// A page that the kernel zeroes in a forked child: tells a child from the process that joined without asking for the
 /// process id, which costs a system call.
 struct Presence {
-    page: *mut AtomicU64,
+    /// Of std, not of the facade: the kernel writes it too.
+    page: *mut std::sync::atomic::AtomicU64,
 }
 
 const PAGE: usize = 4096;

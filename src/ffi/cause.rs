@@ -76,6 +76,8 @@ pub const TIDEGATE_CAUSE_LOCAL_FAULT: u32 = 35;
 pub const TIDEGATE_CAUSE_CLIENT_CLOSED: u32 = 36;
 /// The request came back to this gateway.
 pub const TIDEGATE_CAUSE_PROXY_LOOP_DETECTED: u32 = 37;
+/// A valid response that breaks a rule of the operator's: type, size, fields, a marker in the body.
+pub const TIDEGATE_CAUSE_RESPONSE_UNEXPECTED: u32 = 38;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ pub mod request;
 pub mod responder;
 pub mod status;
 pub mod table;
+pub mod template;
 pub mod upstream;
 pub mod validator;
 pub mod version;
@@ -161,6 +162,12 @@ pub(crate) unsafe fn write_whole<T: Struct>(ptr: *mut T, value: &T) {
     let (from, to) = ((&raw const *value).cast::<u8>(), ptr.cast::<u8>());
     // SAFETY: both are as long as T; the size field is left alone.
     unsafe { std::ptr::copy_nonoverlapping(from.add(skip), to.add(skip), size_of::<T>() - skip) };
+}
+
+/// A reserved field that came in: 0, or a later version that gives it a meaning would be misunderstood.
+#[inline]
+pub(crate) fn reserved(value: u32) -> Result<(), Error> {
+    if value == 0 { Ok(()) } else { Err(Error::invalid(format!("reserved is {value}: must be 0"))) }
 }
 
 /// A struct of the caller's that takes an output. Made before the call has an effect: a call that fails for its output
@@ -343,6 +350,7 @@ mod tests {
             ("responder.rs", include_str!("responder.rs")),
             ("status.rs", include_str!("status.rs")),
             ("table.rs", include_str!("table.rs")),
+            ("template.rs", include_str!("template.rs")),
             ("upstream.rs", include_str!("upstream.rs")),
             ("validator.rs", include_str!("validator.rs")),
             ("worker.rs", include_str!("worker.rs")),

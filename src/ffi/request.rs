@@ -1,16 +1,17 @@
 //! `tidegate_request_*`: the path of one request, from the pick to the answer.
 
 use super::responder::tidegate_answer;
+use super::validator::{TIDEGATE_FRAMING_CHUNKED, TIDEGATE_FRAMING_LENGTH};
 use super::worker::tidegate_worker;
 use super::{
     Error, Struct, TIDEGATE_ERR_NO_PEER, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, TIDEGATE_OK, bytes, guard, guard_value,
     init_struct, is_whole, out, read_struct, read_whole, tidegate_status, write_bytes, write_struct, write_whole,
 };
 use crate::cause::Cause;
-use crate::failover::{self, Outcome, Phase, Request, Worker};
+use crate::failover::{self, Body, BodyEnd, Outcome, Phase, Request, Verdict, Worker};
 use crate::http::Method;
 use crate::table::Selector;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 /// GET; also what 0 means.
 pub const TIDEGATE_METHOD_GET: u32 = 1;
@@ -132,8 +133,14 @@ pub struct tidegate_request_options {
     pub max_attempts: u32,
     /// No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
     pub deadline_ns: u64,
+    /// What the selectors maglev and source_hash go by: any bytes, for source_hash the client's struct sockaddr (its
+    /// port does not count, and of an IPv6 address the first 64 bits). Only read during the call. Default none: the
+    /// request goes anywhere, by weight.
+    pub key: *const c_void,
+    /// Its length in bytes.
+    pub key_len: usize,
 }
-// SAFETY: integers only, size first, no implicit padding.
+// SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_request_options {}
 
 /// The peer to try.
@@ -177,12 +184,23 @@ pub struct tidegate_outcome {
     pub retry_after_s: u32,
     /// How long connecting took, in nanoseconds; 0 on a reused connection.
     pub connect_ns: u64,
-    /// From the pick to the head.
+    /// From the pick to the head: what peak_ewma compares. Unset: `total_ns` is, and without it the time to the report.
     pub head_ns: u64,
     /// From the pick to the end.
     pub total_ns: u64,
+    /// For tidegate_request_head: the body's length if `framing` is LENGTH.
+    pub content_length: u64,
+    /// For tidegate_request_head: the value of Content-Type; NULL: there is none.
+    pub content_type: *const c_char,
+    /// Its length in bytes.
+    pub content_type_len: usize,
+    /// For tidegate_request_head: TIDEGATE_FRAMING_* of the body, by which its end can be known. Leave it 0 where a
+    /// hold-back makes no sense: the response is complete already, or this host can't hold it.
+    pub framing: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
-// SAFETY: as above.
+// SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_outcome {}
 
 /// What to do next.
@@ -209,6 +227,14 @@ pub struct tidegate_decision {
     pub flags: u32,
     /// Reserved, 0.
     pub reserved: u32,
+    /// DELIVER of tidegate_request_head: keep the response until it is complete, but not for longer than this from its
+    /// head on, in nanoseconds. 0: don't.
+    pub hold_ns: u64,
+    /// And no more than this many bytes of its body, framing counted. Once either bound is passed let it go: a body that
+    /// breaks off before can be retried, for no byte was delivered. 0: don't hold.
+    pub hold_bytes: u32,
+    /// Reserved, 0.
+    pub reserved_hold: u32,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_decision {}
@@ -299,7 +325,7 @@ pub extern "C" fn tidegate_cause_from_errno(error: c_int, phase: u32, flags: u32
 /// is forgotten: end the previous one first.
 ///
 /// Thread rule: worker-owned; the worker must outlive the request. Errors: NULL, INVALID, STRUCT_SIZE, NOT_FOUND,
-/// FORKED. Cost: clears some fields.
+/// FORKED, LEASE_LOST. Cost: clears some fields.
 ///
 /// # Safety
 /// `worker` is a live handle; `request` is writable; `options` is valid.
@@ -319,8 +345,12 @@ pub unsafe extern "C" fn tidegate_request_start(
         }
         let method = Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
         // SAFETY: the caller vouches that the worker outlives the request.
-        let begun =
+        let mut begun =
             unsafe { Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns) }?;
+        if o.key_len != 0 {
+            // SAFETY: the caller vouches for the key, as for all of the options.
+            begun.set_key(unsafe { bytes(o.key, o.key_len) }?);
+        }
         // SAFETY: `request` is writable, large enough and aligned (asserted at compile time).
         unsafe { request.cast::<Request>().write(begun) };
         Ok(())
@@ -330,7 +360,7 @@ pub unsafe extern "C" fn tidegate_request_start(
 /// Picks a peer for the next attempt and counts the request as in flight on it, until it is reported or ended.
 ///
 /// Thread rule: worker-owned. Errors: NULL, STATE (an attempt is open, or `*request` was never started: zeroed memory
-/// is known as such), STRUCT_SIZE, FORKED, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
+/// is known as such), STRUCT_SIZE, FORKED, LEASE_LOST, NO_PEER (`tidegate_request_answer` has the answer). Cost: O(1) at any number
 /// of peers while a tenth of them is eligible, else linear in them at worst; no allocation, lock or system call.
 ///
 /// # Safety
@@ -349,6 +379,9 @@ pub unsafe extern "C" fn tidegate_request_pick(
             Some(started) if is_whole(pick) => match started.plain_selector() {
                 Some(Selector::RoundRobin) => pick_round_robin(started, now_ns, pick),
                 Some(Selector::LeastRequest) => pick_least_request(started, now_ns, pick),
+                Some(Selector::Random) => pick_random(started, now_ns, pick),
+                Some(Selector::PeakEwma) => pick_peak_ewma(started, now_ns, pick),
+                Some(Selector::Maglev | Selector::SourceHash) => pick_hashed(started, now_ns, pick),
                 None => pick_by_rules(request, now_ns, pick),
             },
             _ => pick_by_rules(request, now_ns, pick),
@@ -403,6 +436,48 @@ unsafe extern "C" fn pick_least_request(
 }
 
 /// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_random(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_random(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_peak_ewma(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_peak_ewma(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_hashed(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_hashed(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
 /// As [`tidegate_request_pick`].
 #[cold]
 #[inline(never)]
@@ -426,11 +501,16 @@ unsafe extern "C" fn pick_by_rules(
 /// stays open: report it when the body ends), RETRY (the attempt is closed: drop the response, pick again) or ANSWER.
 /// When a failing status can't be retried the verdict is DELIVER: an upstream's own answer passes.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// DELIVER comes with advice to hold the response back (`hold_ns`, `hold_bytes`) where that can help: its end can be
+/// judged (`framing` LENGTH, within the bound, or CHUNKED) and it is no event stream; the request may be repeated and
+/// has attempts, time, an untried peer and retry budget left, or has failed on a peer before: then a clean 502 is worth
+/// the wait.
+///
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 /// of them has an effect. Cost: as a report.
 ///
 /// # Safety
-/// `request` was started by this worker; `decision` is writable and its `struct_size` set.
+/// `request` was started by this worker; `outcome` is valid; `decision` is writable and its `struct_size` set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tidegate_request_head(
     request: *mut tidegate_request,
@@ -441,15 +521,23 @@ pub unsafe extern "C" fn tidegate_request_head(
     guard(|| {
         // SAFETY: the caller vouches for all three.
         let (request, o, decision) = unsafe { (request_mut(request)?, read_struct(outcome)?, out(decision)?) };
+        // SAFETY: the caller vouches for the content type.
+        let content_type = unsafe { bytes(o.content_type, o.content_type_len) }?;
         let decided = request.head(&parse_outcome(&o)?, now_ns)?;
-        decision.write(&export_decision(&decided));
+        let mut exported = export_decision(&decided);
+        if decided.verdict == Verdict::Deliver {
+            let hold = request.hold(&Body { end: parse_body_end(&o), content_type }, now_ns);
+            exported.hold_ns = hold.ns;
+            exported.hold_bytes = hold.bytes;
+        }
+        decision.write(&exported);
         Ok(())
     })
 }
 
 /// Reports how an attempt ended, closes it, and decides what comes next. Every attempt is reported once or ended.
 ///
-/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED; none
+/// Thread rule: worker-owned. Errors: NULL, STATE (no attempt is open), INVALID, STRUCT_SIZE, FORKED, LEASE_LOST; none
 /// of them has an effect. Cost: O(1), after a failure linear in the peers; no allocation, lock or system call.
 ///
 /// # Safety
@@ -469,12 +557,37 @@ pub unsafe extern "C" fn tidegate_request_report(
             && is_whole(decision)
             && o.cause == Cause::NONE.number()
             && o.phase <= TIDEGATE_PHASE_DONE
-            && let Some(decided) = request.report_plainly(o.status, o.total_ns, now_ns)
         {
+            if request.is_measured() {
+                return report_measured(request, outcome, now_ns, decision);
+            }
+            if let Some(decided) = request.report_plainly::<false>(o.status, 0, o.total_ns, now_ns) {
+                write_whole(decision, &export_decision(&decided));
+                return TIDEGATE_OK;
+            }
+        }
+        report_by_rules(request, outcome, now_ns, decision)
+    }
+}
+
+/// # Safety
+/// [`is_whole`] holds for `outcome` and `decision`.
+#[inline(never)]
+unsafe extern "C" fn report_measured(
+    request: &mut Request,
+    outcome: *const tidegate_outcome,
+    now_ns: u64,
+    decision: *mut tidegate_decision,
+) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        let o = outcome.read_unaligned();
+        let (status, head_ns, total_ns) = (o.status, o.head_ns, o.total_ns);
+        if let Some(decided) = request.report_plainly::<true>(status, head_ns, total_ns, now_ns) {
             write_whole(decision, &export_decision(&decided));
             return TIDEGATE_OK;
         }
-        report_by_rules(request, outcome, now_ns, decision)
+        report_by_rules((&raw mut *request).cast(), outcome, now_ns, decision)
     }
 }
 
@@ -607,8 +720,17 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
         status: o.status.min(999) as u16,
         reason: o.reason,
         retry_after_s: o.retry_after_s,
+        head_ns: o.head_ns,
         total_ns: o.total_ns,
     })
+}
+
+fn parse_body_end(o: &tidegate_outcome) -> BodyEnd {
+    match o.framing {
+        TIDEGATE_FRAMING_LENGTH => BodyEnd::Length(o.content_length),
+        TIDEGATE_FRAMING_CHUNKED => BodyEnd::Chunked,
+        _ => BodyEnd::Unjudged,
+    }
 }
 
 #[inline(always)]
@@ -636,5 +758,8 @@ fn export_decision(d: &failover::Decision) -> tidegate_decision {
         attempts: d.attempts,
         flags: d.flags,
         reserved: 0,
+        hold_ns: 0,
+        hold_bytes: 0,
+        reserved_hold: 0,
     }
 }

@@ -1,8 +1,8 @@
 //! `tidegate_table_*`: the region that holds all state, and its events.
 
 use super::{
-    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status,
-    write_struct,
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, reserved,
+    tidegate_status, write_struct,
 };
 use crate::table::{Capacity, Event, FileOptions, Table};
 use std::ffi::{OsStr, c_char, c_void};
@@ -34,7 +34,7 @@ pub struct tidegate_table_options {
     /// TIDEGATE_MISMATCH_*: what `tidegate_table_open` does with a table in the file that is not what is asked for;
     /// default REFUSE. Other calls do not read it.
     pub on_mismatch: u32,
-    /// Reserved, 0.
+    /// Reserved, 0: anything else is INVALID.
     pub reserved: u32,
 }
 // SAFETY: integers only, size first, no implicit padding.
@@ -65,10 +65,10 @@ pub struct tidegate_event {
     pub upstream: u32,
     /// TIDEGATE_CAUSE_* of the outcome that caused it, 0 if none did.
     pub cause: u32,
-    /// WORKER_RECLAIMED: the lane of the worker that died; else 0.
+    /// WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: the worker's lane; else 0.
     pub worker: u32,
     /// PEER_EJECTED: for how long, in milliseconds. PEER_ADMIN: the new TIDEGATE_ADMIN_*. MEMBERSHIP: how many peers
-    /// there are now. WORKER_RECLAIMED: how many requests in flight were taken off. TABLE_REPLACED:
+    /// there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
     /// TIDEGATE_REPLACED_*.
     pub value: u64,
 }
@@ -89,6 +89,11 @@ pub const TIDEGATE_EVENT_PEER_ADMIN: u32 = 5;
 pub const TIDEGATE_EVENT_MEMBERSHIP: u32 = 6;
 /// A dead worker's lane was cleared: `value` in-flight requests were taken off.
 pub const TIDEGATE_EVENT_WORKER_RECLAIMED: u32 = 7;
+/// A worker that may live was silent for too long: its lane is left out of the sums, and with it `value` requests in
+/// flight. See `tidegate_worker_join`.
+pub const TIDEGATE_EVENT_WORKER_OUT: u32 = 9;
+/// It is back, with `value` requests in flight.
+pub const TIDEGATE_EVENT_WORKER_BACK: u32 = 10;
 /// This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 pub const TIDEGATE_EVENT_TABLE_REPLACED: u32 = 8;
 
@@ -233,15 +238,16 @@ pub unsafe extern "C" fn tidegate_table_attach_at(
 /// - another layout version or feature, another capacity than a non-zero one asked for, a header that contradicts itself
 ///   or the size of the file: as `on_mismatch` says, LAYOUT or a fresh table.
 /// - a table left from before a reboot: a fresh table, whatever `on_mismatch` says.
-/// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: LAYOUT, whatever
+/// - made in a time namespace whose clocks differ, or more than 60 s after `now_ns`: CLOCK, whatever
 ///   `on_mismatch` says, because its users may be alive.
 ///
 /// Whoever may write to the file can cut it short, and a process that uses it then gets SIGBUS; the tables of
-/// `tidegate_table_new` are sealed against that. All processes must be of one PID namespace. To remove a table, remove
+/// `tidegate_table_new` are sealed against that. Processes of several PID namespaces may share a table: see
+/// `tidegate_worker_join`; who dies while it changes the membership is succeeded only from its own. To remove a table, remove
 /// its file: processes that use it go on.
 ///
 /// Thread rule: set-up only; it may wait for another process that replaces the same table, 2 s at most. Errors: NULL,
-/// INVALID, STRUCT_SIZE, LAYOUT, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
+/// INVALID, STRUCT_SIZE, LAYOUT, CLOCK, BUSY, SYSTEM (no space, no permission, no descriptor …). Free it with
 /// `tidegate_table_free`.
 ///
 /// # Safety
@@ -294,7 +300,7 @@ pub unsafe extern "C" fn tidegate_table_check(
 /// changing their administrative state, joining as a worker) answer READ_ONLY. Checks and their answers are those of
 /// `tidegate_table_open`, without owner, mode and capacities; a table left from before a reboot is LAYOUT.
 ///
-/// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, SYSTEM. Free it with `tidegate_table_free`.
+/// Thread rule: set-up only. Errors: NULL, INVALID, LAYOUT, CLOCK, SYSTEM. Free it with `tidegate_table_free`.
 ///
 /// # Safety
 /// As `tidegate_table_open`.
@@ -417,6 +423,7 @@ unsafe fn capacity(options: *const tidegate_table_options) -> Result<Capacity, E
     }
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
+    reserved(o.reserved)?;
     Capacity::new(o.max_upstreams, o.max_peers, o.max_workers, o.events)
 }
 
@@ -428,6 +435,7 @@ unsafe fn file_options(options: *const tidegate_table_options) -> Result<FileOpt
     }
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
+    reserved(o.reserved)?;
     let replace = match o.on_mismatch {
         0 | TIDEGATE_MISMATCH_REFUSE => false,
         TIDEGATE_MISMATCH_REPLACE => true,

@@ -2,8 +2,8 @@
 
 use super::table::{table_ref, tidegate_table};
 use super::{
-    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, tidegate_status,
-    write_bytes, write_struct,
+    Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, bytes, guard, init_struct, read_struct, reserved,
+    tidegate_status, write_bytes, write_struct,
 };
 use crate::health::PeerView;
 use crate::table::{Address, Admin, PeerHandle, PeerSpec, Policy, Selector, UpstreamId};
@@ -13,6 +13,15 @@ use std::ffi::{c_char, c_void};
 pub const TIDEGATE_SELECTOR_ROUND_ROBIN: u32 = 1;
 /// Weighted power of two choices on requests in flight.
 pub const TIDEGATE_SELECTOR_LEAST_REQUEST: u32 = 2;
+/// Weighted random choice.
+pub const TIDEGATE_SELECTOR_RANDOM: u32 = 3;
+/// Least latency (an average that peaks at once) times (requests in flight + 1), divided by weight: exact up to 128
+/// peers, best of four above.
+pub const TIDEGATE_SELECTOR_PEAK_EWMA: u32 = 4;
+/// Consistent hashing of `tidegate_request_options.key`.
+pub const TIDEGATE_SELECTOR_MAGLEV: u32 = 5;
+/// The same with a client's address as the key.
+pub const TIDEGATE_SELECTOR_SOURCE_HASH: u32 = 6;
 
 /// When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 pub const TIDEGATE_PANIC_SPREAD: u32 = 1;
@@ -50,6 +59,9 @@ pub const TIDEGATE_STATUS_404: u32 = 64;
 /// No status counts as a failure.
 pub const TIDEGATE_STATUS_NOTHING: u32 = 0x80000000;
 
+/// For `hold_bytes`: hold no response back.
+pub const TIDEGATE_HOLD_OFF: u32 = 0xFFFFFFFF;
+
 /// How an upstream is used; 0 is the default everywhere.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -80,7 +92,7 @@ pub struct tidegate_upstream_options {
     pub retry_budget_ppm: u32,
     /// Retries a second that the budget allows in any case; default 10.
     pub retry_budget_min_per_s: u32,
-    /// Reserved, 0.
+    /// Reserved, 0: anything else is INVALID.
     pub reserved: u32,
     /// Backoff before the second and later retries: first bound in nanoseconds, doubled each time, full jitter; not
     /// more than `backoff_max_ns`; default 25 ms, 1 for as good as none.
@@ -89,6 +101,29 @@ pub struct tidegate_upstream_options {
     pub backoff_max_ns: u64,
     /// How long a request may take over all its attempts, before its last retry starts; default no limit.
     pub deadline_ns: u64,
+    /// Longest time in nanoseconds, from its head on, that a response is held back until it is complete, so that one
+    /// that breaks off can be had from another peer; default 50 ms.
+    pub hold_ns: u64,
+    /// Most bytes of a body, framing counted, that are held back, at most 16 MiB; default 65536. TIDEGATE_HOLD_OFF: none.
+    pub hold_bytes: u32,
+    /// Reserved, 0.
+    pub reserved_hold: u32,
+    /// How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 for as
+    /// good as none. Not at an upstream's first declaration, nor where no other peer can take traffic.
+    pub slow_start_ns: u64,
+    /// PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+    pub latency_decay_ns: u64,
+    /// Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+    /// 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+    pub overflow_percent: u32,
+    /// No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+    /// another peer can be taken; default no bound.
+    pub load_bound_percent: u32,
+    /// The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+    /// for this zone's part of the traffic (all zones bring the same). Default none.
+    pub zone: u32,
+    /// Reserved, 0.
+    pub reserved_2: u32,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_upstream_options {}
@@ -110,12 +145,16 @@ pub struct tidegate_peer {
     pub name_len: usize,
     /// Share of the traffic, 1 to 65535; default 1.
     pub weight: u32,
-    /// 0: primary. 1: backup, used only while no primary is eligible.
+    /// 0: primary. 1: backup, used while no primary can be taken, or see `overflow_percent`.
     pub priority: u32,
     /// Most requests in flight over all workers; default no limit.
     pub max_in_flight: u32,
     /// TIDEGATE_ADMIN_*
     pub admin: u32,
+    /// The zone it is in, 1 to 255; default none.
+    pub zone: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 // SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_peer {}
@@ -154,6 +193,8 @@ pub struct tidegate_peer_info {
     pub failures: u64,
     /// EJECTED: nanoseconds until its first trial, 0 if one is due.
     pub ejected_for_ns: u64,
+    /// PEAK_EWMA: the estimate of its latency; 0: never measured.
+    pub latency_ns: u64,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_peer_info {}
@@ -435,6 +476,7 @@ pub unsafe extern "C" fn tidegate_peer_describe(
             picks: view.picks,
             failures: view.failures,
             ejected_for_ns: view.ejected_for_ns,
+            latency_ns: view.latency_ns,
         };
         // SAFETY: the caller vouches for `info`.
         unsafe { write_struct(info, &out) }
@@ -518,14 +560,15 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
     }
     // SAFETY: not NULL, and the caller vouches for it.
     let o = unsafe { read_struct(options) }?;
+    reserved(o.reserved)?;
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
     let d = Policy::default();
     Policy {
-        selector: match o.selector {
-            0 | TIDEGATE_SELECTOR_ROUND_ROBIN => Selector::RoundRobin,
-            TIDEGATE_SELECTOR_LEAST_REQUEST => Selector::LeastRequest,
-            other => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
+        selector: match (o.selector, Selector::from_number(o.selector)) {
+            (0, _) => d.selector,
+            (_, Some(selector)) => selector,
+            (other, None) => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
         },
         panic_percent: match o.panic {
             0 | TIDEGATE_PANIC_REFUSE => 0,
@@ -543,6 +586,13 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
         backoff_base_ns: or64(o.backoff_base_ns, d.backoff_base_ns),
         backoff_max_ns: or64(o.backoff_max_ns, d.backoff_max_ns),
         deadline_ns: o.deadline_ns,
+        hold_bytes: or(o.hold_bytes, d.hold_bytes),
+        hold_ns: or64(o.hold_ns, d.hold_ns),
+        latency_decay_ns: or64(o.latency_decay_ns, d.latency_decay_ns),
+        slow_start_ns: or64(o.slow_start_ns, d.slow_start_ns),
+        overflow_percent: o.overflow_percent,
+        load_bound_percent: o.load_bound_percent,
+        zone: zone(o.zone)?,
     }
     .checked()
 }
@@ -555,5 +605,10 @@ unsafe fn spec(peer: &tidegate_peer) -> Result<PeerSpec, Error> {
     let admin = Admin::from_number(peer.admin)
         .ok_or_else(|| Error::invalid(format!("admin is {}: not a TIDEGATE_ADMIN_*", peer.admin)))?;
     let weight = if peer.weight == 0 { 1 } else { peer.weight };
-    PeerSpec::new(Address::new(address)?, name, weight, peer.priority, peer.max_in_flight, admin)
+    let spec = PeerSpec::new(Address::new(address)?, name, weight, peer.priority, peer.max_in_flight, admin)?;
+    Ok(spec.in_zone(zone(peer.zone)?))
+}
+
+fn zone(number: u32) -> Result<u8, Error> {
+    u8::try_from(number).map_err(|_| Error::invalid(format!("zone is {number}: 1 to 255, or 0 for none")))
 }

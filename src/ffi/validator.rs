@@ -4,10 +4,20 @@ use super::{
     Error, Struct, TIDEGATE_ERR_END, TIDEGATE_ERR_NULL, TIDEGATE_ERR_STATE, bytes, guard, guard_value, init_struct,
     is_whole, read_struct, tidegate_status, write_struct,
 };
-use crate::validator::{End, Method, Options, Reason, Validator, Verdict, WORD, next_field};
+use crate::validator::{
+    End, MAX_NAME, Method, Options, Protocol, Reason, Rules, Validator, Verdict, WORD, next_field, rewrite_head,
+    tolerance,
+};
 use std::ffi::c_char;
 
+pub mod list;
+pub mod policy;
+pub mod ranges;
 pub mod reason;
+pub mod rules;
+
+use policy::*;
+use rules::tidegate_rules;
 
 /// What the validator saw, in `tidegate_verdict.event`. All bytes were taken and none of these happened: more is needed.
 pub const TIDEGATE_VERDICT_NEED_MORE: u32 = 0;
@@ -39,8 +49,12 @@ pub const TIDEGATE_VERDICT_FLAG_REUSABLE: u32 = 1;
 pub const TIDEGATE_VERDICT_FLAG_EXCESS: u32 = 2;
 /// The response is HTTP/1.0.
 pub const TIDEGATE_VERDICT_FLAG_HTTP_1_0: u32 = 4;
-/// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes.
+/// Something was tolerated that must be rewritten before it is forwarded: never forward the head's raw bytes, nor the
+/// trailers'. `tidegate_head_rewrite` writes a head that can be.
 pub const TIDEGATE_VERDICT_FLAG_NORMALISE: u32 = 8;
+/// Chunk extensions came, or chunk framing was tolerated: forward the body in framing of your own. The head is not
+/// concerned; known with the DATA or COMPLETE behind it.
+pub const TIDEGATE_VERDICT_FLAG_REFRAME: u32 = 16;
 
 /// How the connection ended, for `tidegate_validator_finish`: by FIN.
 pub const TIDEGATE_END_CLOSE: u32 = 1;
@@ -84,10 +98,24 @@ pub struct tidegate_validator_options {
     pub max_interim: u32,
     /// Most bytes of chunk extensions in a body; default 16384.
     pub max_chunk_extension: u32,
-    /// Largest trailer section in bytes; default 16384. At most 64 trailer fields are taken.
+    /// Largest trailer section in bytes; default 16384.
     pub max_trailer: u32,
     /// Largest body in bytes, framing not counted; default no limit.
     pub max_body: u64,
+    /// TIDEGATE_PROTOCOL_*; default HTTP_1.
+    pub protocol: u32,
+    /// TIDEGATE_POLICY_*; default STRICT.
+    pub policy: u32,
+    /// TIDEGATE_TOLERATE_* bits, besides those of the policy.
+    pub tolerate: u32,
+    /// Longest field name in bytes, in trailers too; default 256, at most 16384.
+    pub max_name: u32,
+    /// Most trailer fields; default 64.
+    pub max_trailers: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The operator's rules, which must outlive every use of the validator; NULL: none.
+    pub rules: *const tidegate_rules,
 }
 // SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_validator_options {}
@@ -108,7 +136,7 @@ pub struct tidegate_verdict {
     pub data: usize,
     /// DATA: how many there are.
     pub data_len: usize,
-    /// REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
+    /// Bytes taken so far. REJECT: the first offending byte's offset from the first byte of the response stream (interim ones count).
     pub offset: u64,
     /// The body's length if `framing` is LENGTH.
     pub content_length: u64,
@@ -120,6 +148,13 @@ pub struct tidegate_verdict {
     pub flags: u32,
     /// REJECT: TIDEGATE_REASON_* number; `tidegate_reason_name` gives the name to grep for.
     pub reason: u32,
+    /// The first thing that the policy let through and a strict reader would have refused, as a TIDEGATE_REASON_*
+    /// number; 0: none so far.
+    pub tolerated: u32,
+    /// TIDEGATE_TOLERATE_* bits: all that was let through so far.
+    pub tolerances: u32,
+    /// The offset of what `tolerated` names.
+    pub tolerated_offset: u64,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_verdict {}
@@ -198,7 +233,7 @@ pub unsafe extern "C" fn tidegate_validator_start(
         }
         // SAFETY: not NULL, and the caller vouches for the struct.
         let options = unsafe { read_struct(options) }?;
-        // SAFETY: the caller vouches for the offer and its length.
+        // SAFETY: the caller vouches for the offer and its length, and that the rules live on.
         let options = unsafe { parse_options(&options) }?;
         // SAFETY: as above; what is borrowed has just been written.
         unsafe {
@@ -214,7 +249,8 @@ pub unsafe extern "C" fn tidegate_validator_start(
 struct Started {
     /// [`MARK`]; anything else was never started, and must not be read as a state.
     mark: u64,
-    state: Validator,
+    /// The rules outlive it by the host's word, so it may be copied as bytes.
+    state: Validator<'static>,
 }
 
 const MARK: u64 = u64::from_le_bytes(*b"tidegv01");
@@ -225,7 +261,7 @@ const _: () = assert!(align_of::<Started>() <= align_of::<tidegate_validator>())
 /// # Safety
 /// `validator` is NULL or points to a `tidegate_validator` that nothing else uses during `'a`.
 #[inline]
-unsafe fn started<'a>(validator: *mut tidegate_validator) -> Result<&'a mut Validator, Error> {
+unsafe fn started<'a>(validator: *mut tidegate_validator) -> Result<&'a mut Validator<'static>, Error> {
     if validator.is_null() {
         return Err(Error::of(TIDEGATE_ERR_NULL));
     }
@@ -239,7 +275,8 @@ unsafe fn started<'a>(validator: *mut tidegate_validator) -> Result<&'a mut Vali
 }
 
 /// # Safety
-/// `options.upgrade` is NULL or points to `upgrade_len` bytes that stay as they are for `'a`.
+/// `options.upgrade` is NULL or points to `upgrade_len` bytes that stay as they are for `'a`, and `options.rules` is
+/// NULL or came from tidegate_rules_new and lives as long.
 unsafe fn parse_options<'a>(options: &tidegate_validator_options) -> Result<Options<'a>, Error> {
     let default = Options::default();
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
@@ -255,8 +292,36 @@ unsafe fn parse_options<'a>(options: &tidegate_validator_options) -> Result<Opti
     if options.upgrade_len > WORD {
         return Err(Error::invalid(format!("upgrade_len is {}: at most {WORD} bytes", options.upgrade_len)));
     }
+    let tolerate = match options.policy {
+        TIDEGATE_POLICY_STRICT => options.tolerate,
+        TIDEGATE_POLICY_COMPATIBLE => options.tolerate | tolerance::COMPATIBLE,
+        TIDEGATE_POLICY_OBSERVE => tolerance::OBSERVE,
+        other => return Err(Error::invalid(format!("policy is {other}: not a TIDEGATE_POLICY_*"))),
+    };
+    if options.tolerate & !tolerance::ALL != 0 {
+        return Err(Error::invalid(format!("tolerate is {:#x}: has unknown bits", options.tolerate)));
+    }
+    let protocol = match options.protocol {
+        TIDEGATE_PROTOCOL_HTTP_1 => Protocol::Http1,
+        TIDEGATE_PROTOCOL_HTTP_2 => Protocol::Http2,
+        TIDEGATE_PROTOCOL_HTTP_3 => Protocol::Http3,
+        TIDEGATE_PROTOCOL_CGI => Protocol::Cgi,
+        other => return Err(Error::invalid(format!("protocol is {other}: not a TIDEGATE_PROTOCOL_*"))),
+    };
+    if options.max_name > MAX_NAME {
+        return Err(Error::invalid(format!("max_name is {}: at most {MAX_NAME} bytes", options.max_name)));
+    }
+    if options.reserved != 0 {
+        return Err(Error::invalid("reserved is not 0"));
+    }
     Ok(Options {
         method,
+        protocol,
+        tolerate,
+        // SAFETY: NULL or made by tidegate_rules_new, and alive, by the caller's word.
+        rules: unsafe { options.rules.cast::<Rules>().as_ref() },
+        max_name: or(options.max_name, default.max_name),
+        max_trailers: or(options.max_trailers, default.max_trailers),
         no_data: options.flags & TIDEGATE_VALIDATOR_NO_DATA != 0,
         // SAFETY: the caller's promise is the same.
         upgrade: unsafe { bytes(options.upgrade, options.upgrade_len) }?,
@@ -285,6 +350,9 @@ fn to_c(verdict: &Verdict) -> tidegate_verdict {
         framing: verdict.framing as u32,
         flags: verdict.flags,
         reason: verdict.reason.number(),
+        tolerated: verdict.tolerated.number(),
+        tolerances: verdict.tolerances,
+        tolerated_offset: verdict.tolerated_offset,
     }
 }
 
@@ -293,8 +361,8 @@ fn to_c(verdict: &Verdict) -> tidegate_verdict {
 /// NEED_MORE, COMPLETE or REJECT: after the HEAD of a response without a body, and after the last DATA, COMPLETE
 /// comes from one more call, which may bring no bytes.
 ///
-/// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started). Cost: linear
-/// in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
+/// Thread rule: one thread at a time for one validator. Errors: NULL, STRUCT_SIZE, STATE (never started, or HTTP/2, HTTP/3).
+/// Cost: linear in the bytes, no allocation. Source: RFC 9112 sections 2 to 9, RFC 9110 sections 5, 6, 8.6 and 15.
 ///
 /// # Safety
 /// `validator` was started; `data` points to `len` readable bytes; `verdict` is writable and its `struct_size` set.
@@ -310,6 +378,9 @@ pub unsafe extern "C" fn tidegate_validator_feed(
         let (state, input) = unsafe { (started(validator)?, bytes(data, len)?) };
         // SAFETY: as above, for the verdict. Checked before anything is taken, so that no event is lost.
         unsafe { check_verdict(verdict) }?;
+        if !state.reads_bytes() {
+            return Err(Error::of(TIDEGATE_ERR_STATE));
+        }
         let seen = state.feed(input);
         // SAFETY: as above.
         unsafe { write_verdict(verdict, &seen) }
@@ -436,6 +507,45 @@ pub unsafe extern "C" fn tidegate_head_next_field(
             cursor.write(next);
         }
         Ok(())
+    })
+}
+
+/// Writes a head that the validator has passed, from its status line to the empty line, in the strictest form: what the
+/// policy tolerated, lone LFs, fields of the connection (Connection and what it names, Keep-Alive, Upgrade …) and
+/// superfluous lengths are gone; the version is 1.1. Unlike the head itself, it may be forwarded and goes through
+/// `tidegate_head_next_field`. `*needed` (may be NULL) is its length, at most the head's plus one for each line and 16.
+///
+/// Thread rule: any-thread. Errors: NULL, BUFFER (nothing of use was written). Cost: linear in the head, but for
+/// Connection's options times fields; no allocation.
+///
+/// # Safety
+/// `head` points to `len` readable bytes, `buf` to `cap` writable ones that do not overlap; `needed` is NULL or
+/// writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tidegate_head_rewrite(
+    head: *const c_char,
+    len: usize,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> tidegate_status {
+    guard(|| {
+        if buf.is_null() && cap > 0 {
+            return Err(Error::of(TIDEGATE_ERR_NULL));
+        }
+        // SAFETY: the caller vouches for the head.
+        let head = unsafe { bytes(head, len) }?;
+        let out: &mut [u8] = match cap {
+            0 => &mut [],
+            // SAFETY: not NULL, and the caller vouches for `cap` bytes that nothing else uses.
+            _ => unsafe { std::slice::from_raw_parts_mut(buf.cast(), cap.min(isize::MAX as usize)) },
+        };
+        let written = rewrite_head(head, out);
+        if !needed.is_null() {
+            // SAFETY: not NULL, and the caller vouches for it.
+            unsafe { needed.write(written) };
+        }
+        if written > cap { Err(Error::of(super::TIDEGATE_ERR_BUFFER)) } else { Ok(()) }
     })
 }
 

@@ -1,7 +1,7 @@
 //! `tidegate_worker_*`: who serves requests.
 
 use super::table::{table_arc, tidegate_table};
-use super::{Error, Struct, TIDEGATE_ERR_NULL, guard, init_struct, read_struct, tidegate_status};
+use super::{Error, Struct, TIDEGATE_ERR_NULL, guard, init_struct, read_struct, reserved, tidegate_status};
 use crate::failover::Worker;
 
 /// A worker: one process or thread that serves requests. It owns one lane of the in-flight counters.
@@ -20,13 +20,20 @@ pub struct tidegate_worker_options {
     pub struct_size: usize,
     /// TIDEGATE_WORKER_* bits.
     pub flags: u32,
-    /// Reserved, 0.
+    /// Reserved, 0: anything else is INVALID.
     pub reserved: u32,
     /// Seed of this worker's choices; default: from the lane, the process and the time of joining.
     pub seed: u64,
+    /// After so long without `tidegate_worker_tick`, in nanoseconds, the worker is out: its requests in flight count no
+    /// longer until it wakes up. At least 2 s. Default: never while its process can be seen to live, however long it is
+    /// stopped, for its connections are open; and 10 s where all others are in another PID namespace and cannot see it.
+    pub lease_ns: u64,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_worker_options {}
+
+/// Ticks come once a second or so: less would take workers for silent that are not.
+const LEAST_LEASE_NS: u64 = 2_000_000_000;
 
 /// Sets `*options` to its defaults: zeros and `size`.
 ///
@@ -46,9 +53,16 @@ pub unsafe extern "C" fn tidegate_worker_options_init(
 /// Joins the table as a worker: takes a lane, also one that a dead worker left. Call it after fork(), in the process
 /// that will serve. `options` may be NULL: the defaults.
 ///
+/// The lane is this worker's until it leaves or its process ends, which the others notice at their next tick or join.
+/// Within a PID namespace they tell by its process id and start time; from another one only by its ticks: a worker
+/// that does not tick for `lease_ns` is out. Nobody else gets its lane, only its requests in flight no longer count. When
+/// it wakes up, its next call (start, pick, head, report, end or tick) takes the lease back before it writes anything:
+/// its open requests count again, none fails, and events WORKER_OUT and WORKER_BACK tell of it. The lane of a worker
+/// that is out is freed only by itself or, if it has ended, from its own PID namespace.
+///
 /// Thread rule: any-thread; the handle is then worker-owned. Errors: NULL, INVALID, STRUCT_SIZE, FULL (every lane belongs
-/// to a live worker), SYSTEM (Linux 4.14 or later is needed). Processes see whether another is alive by its id: all that
-/// share a table must be in one PID namespace. Leave with `tidegate_worker_leave`.
+/// to a worker that lives, or may live in another PID namespace), SYSTEM (Linux 4.14 or later is needed). Leave with
+/// `tidegate_worker_leave`.
 ///
 /// # Safety
 /// `table` is a live handle; `options` is NULL or valid; `worker` is writable.
@@ -62,19 +76,23 @@ pub unsafe extern "C" fn tidegate_worker_join(
     guard(|| {
         // SAFETY: the caller vouches for the handle.
         let table = unsafe { table_arc(table) }?;
-        let (mut flags, mut seed) = (0, 0);
+        let (mut flags, mut seed, mut lease_ns) = (0, 0, 0);
         if !options.is_null() {
             // SAFETY: not NULL, and the caller vouches for it.
             let o = unsafe { read_struct(options) }?;
-            (flags, seed) = (o.flags, o.seed);
+            reserved(o.reserved)?;
+            (flags, seed, lease_ns) = (o.flags, o.seed, o.lease_ns);
         }
         if flags & !TIDEGATE_WORKER_SHARED != 0 {
             return Err(Error::invalid(format!("flags is {flags:#x}: not TIDEGATE_WORKER_* bits")));
         }
+        if (1..LEAST_LEASE_NS).contains(&lease_ns) {
+            return Err(Error::invalid(format!("lease_ns is {lease_ns}: 0 (default) or at least 2 s")));
+        }
         if worker.is_null() {
             return Err(Error::of(TIDEGATE_ERR_NULL));
         }
-        let joined = Worker::join(table, flags & TIDEGATE_WORKER_SHARED != 0, seed, now_ns)?;
+        let joined = Worker::join_patiently(table, flags & TIDEGATE_WORKER_SHARED != 0, seed, lease_ns, now_ns)?;
         // SAFETY: not NULL, and the caller vouches for it.
         unsafe { worker.write(Box::into_raw(joined).cast()) };
         Ok(())
@@ -99,10 +117,11 @@ pub unsafe extern "C" fn tidegate_worker_leave(worker: *mut tidegate_worker) {
     });
 }
 
-/// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates. Call it once a second or so
-/// in every worker; the work is shared out and done once.
+/// Does what falls due: takes dead workers' lanes off, repairs the in-flight aggregates, finishes a declaration of peers
+/// whose process died on the way. Call it once a second or so in every worker, for it is also the worker's heartbeat
+/// (`lease_ns`); the work is shared out and done once.
 ///
-/// Thread rule: worker-owned. Errors: NULL, FORKED. Cost: linear in the peers, for those with a limit or
+/// Thread rule: worker-owned. Errors: NULL, FORKED, LEASE_LOST. Cost: linear in the peers, for those with a limit or
 /// least_request times the workers; a few system calls a worker.
 ///
 /// # Safety

@@ -25,7 +25,7 @@
 mod floor;
 mod view;
 
-pub(crate) use floor::update_panic;
+pub(crate) use floor::recount;
 pub use view::PeerView;
 
 use crate::cause::Cause;
@@ -127,10 +127,21 @@ impl Evidence<'_> {
     fn improve(&self) {
         let now = Tick::at(self.now, self.table.epoch());
         while let Some(state) = self.current() {
-            let healthy = || state.with_health(Health::Healthy).with_streak(0).with_until(now);
+            // Where nobody else can take traffic there is nothing to come back to bit by bit.
+            let slow = || {
+                let (slot, threshold) = (self.peer.slot(), self.policy.eject_failures());
+                self.table.slow_start_ns(self.upstream) != 0
+                    && floor::has_usable_peer(self.table, self.upstream, threshold, |other| other == slot)
+            };
+            let healthy = || state.with_health(Health::Healthy).with_streak(0).with_until(now).with_slow_start(slow());
             let next = match (state.health(), self.role) {
                 (Health::Healthy, _) => {
+                    // The time of the last change is that of the slow start, while it goes on.
+                    let past = now.since(state.until());
+                    let ramping = state.is_slow() && past < self.table.slow_start_ns(self.upstream);
+                    let state = state.with_slow_start(ramping);
                     let calm = state.ejections() > 0
+                        && !ramping
                         && now.since(state.until()) > ejection_ns(self.table, self.upstream, state.ejections());
                     let state = state.with_streak(0);
                     if calm { state.with_ejections(state.ejections() - 1).with_until(now) } else { state }
@@ -151,7 +162,7 @@ impl Evidence<'_> {
                 if next.health() != state.health() {
                     let (peer, upstream) = (self.peer, self.upstream);
                     self.table.emit(EventKind::Healthy { peer, upstream }, self.now);
-                    floor::update_panic(self.table, self.upstream);
+                    floor::recount(self.table, self.upstream, self.now);
                 }
                 return;
             }
@@ -168,7 +179,7 @@ impl Evidence<'_> {
         if done {
             let (peer, upstream, for_ms) = (self.peer, self.upstream, (longest - jitter) / 1_000_000);
             self.table.emit(EventKind::Ejected { peer, upstream, cause, for_ms }, self.now);
-            floor::update_panic(self.table, self.upstream);
+            floor::recount(self.table, self.upstream, self.now);
         }
         done
     }
@@ -229,12 +240,20 @@ pub(crate) fn release_trial(table: &Table, peer: PeerHandle) {
     }
 }
 
-/// Brings times that lie a week back nearer, before they seem to lie ahead (see `table::state`). Once in a while;
-/// linear in the peers.
+/// Ends the slow starts that are over, and brings times that lie a week back nearer, before they seem to lie ahead (see
+/// `table::state`). Once in a while; linear in the peers.
 pub(crate) fn keep_time(table: &Table, now: u64) {
     let tick = Tick::at(now, table.epoch());
-    for word in (0..table.capacity().peers).map_while(|slot| table.state_word(slot)) {
+    for (slot, word) in (0..table.capacity().peers).map_while(|slot| Some((slot, table.state_word(slot)?))) {
         let state = State::from_bits(word.load(Ordering::Relaxed));
+        if state.is_slow() && state.is_eligible() {
+            let whole = table.peer_upstream(slot).map_or(0, |id| table.slow_start_ns(id));
+            if tick.since(state.until()) >= whole {
+                let next = state.with_slow_start(false).bits();
+                let _ = word.compare_exchange(state.bits(), next, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            continue;
+        }
         let counts = state.is_live() && (state.health() != Health::Healthy || state.ejections() != 0);
         if counts && tick.since(state.until()) > 7 * DAY_NS {
             let next = state.with_until(tick.before(6 * DAY_NS)).bits();
@@ -288,6 +307,8 @@ pub(crate) fn next_trial_ns(table: &Table, upstream: UpstreamId, now: u64) -> u6
 /// A person's word on a peer.
 pub(crate) fn set_admin(table: &Table, peer: PeerHandle, admin: Admin, now: u64) -> Result<(), Error> {
     table.writable()?;
+    // Or a declaration that is older than this would be carried out after it.
+    table.finish_for_the_dead();
     let word = table.state_word(peer.slot()).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;
     loop {
         let state = table.state(peer).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;
@@ -298,7 +319,7 @@ pub(crate) fn set_admin(table: &Table, peer: PeerHandle, admin: Admin, now: u64)
         if word.compare_exchange(state.bits(), next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let upstream = table.peer_upstream(peer.slot()).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))?;
             table.emit(EventKind::AdminChanged { peer, upstream, admin }, now);
-            floor::update_panic(table, upstream);
+            floor::recount(table, upstream, now);
             return Ok(());
         }
     }

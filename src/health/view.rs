@@ -29,6 +29,8 @@ pub struct PeerView {
     pub failures: u64,
     /// Until its first trial.
     pub ejected_for_ns: u64,
+    /// The estimate of its latency; 0: never measured, or not by this selector.
+    pub latency_ns: u64,
 }
 
 impl PeerView {
@@ -55,6 +57,7 @@ impl PeerView {
             picks,
             failures: table.peer_failures(peer),
             ejected_for_ns,
+            latency_ns: table.latency_ns(peer, now),
         })
     }
 }

@@ -23,7 +23,10 @@ use super::layout::{Capacity, MAGIC, header};
 use super::origin::Origin;
 use super::region::{Access, Region, check_header, is_other_layout};
 use super::{EventKind, Table};
-use crate::error::{Error, TIDEGATE_ERR_BUSY, TIDEGATE_ERR_LAYOUT, TIDEGATE_ERR_READ_ONLY, TIDEGATE_ERR_SYSTEM};
+use crate::error::{
+    Error, TIDEGATE_ERR_BUSY, TIDEGATE_ERR_CLOCK, TIDEGATE_ERR_LAYOUT, TIDEGATE_ERR_READ_ONLY, TIDEGATE_ERR_SYSTEM,
+    tidegate_status,
+};
 use std::ffi::{CString, OsString};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Error as IoError, ErrorKind};
@@ -66,6 +69,7 @@ pub enum Replaced {
 struct Misfit {
     /// `None`: it is not ours to replace.
     reason: Option<Replaced>,
+    status: tidegate_status,
     what: String,
 }
 
@@ -145,7 +149,11 @@ impl Table {
 
 impl Misfit {
     fn new(reason: impl Into<Option<Replaced>>, what: impl Into<String>) -> Misfit {
-        Misfit { reason: reason.into(), what: what.into() }
+        Misfit { reason: reason.into(), status: TIDEGATE_ERR_LAYOUT, what: what.into() }
+    }
+
+    fn clock(what: impl Into<String>) -> Misfit {
+        Misfit { status: TIDEGATE_ERR_CLOCK, ..Misfit::new(None, what) }
     }
 
     /// Whether a fresh table may take its place.
@@ -154,7 +162,7 @@ impl Misfit {
     }
 
     fn refuse(self, path: &Path) -> Error {
-        Error::new(TIDEGATE_ERR_LAYOUT, format!("{}: {}", shown(path), self.what))
+        Error::new(self.status, format!("{}: {}", shown(path), self.what))
     }
 }
 
@@ -225,10 +233,10 @@ fn judge(file: &File, asked: &FileOptions, now: Option<u64>) -> Result<usize, Mi
     if let Some(ahead) = its.ahead_of(ours) {
         let (apart_s, way) = (ahead.unsigned_abs() / 1_000_000_000, if ahead < 0 { "behind" } else { "ahead of" });
         let what = format!("is of another time namespace: its clock is {apart_s} s {way} this process's");
-        return Err(Misfit::new(None, what));
+        return Err(Misfit::clock(what));
     }
     if now.is_some_and(|now| word(header::EPOCH) > now.saturating_add(CLOCK_SLACK_NS)) {
-        return Err(Misfit::new(None, "was made in the future: now_ns is not of the clock that its maker used"));
+        return Err(Misfit::clock("was made in the future: now_ns is not of the clock that its maker used"));
     }
     let capacities = [
         ("max_upstreams", asked.upstreams, capacity.upstreams),

@@ -18,8 +18,14 @@
 //! | `policy` | how an upstream is used |
 //! | `snapshot` | what a pick reads: members and schedule, double-buffered |
 //! | `schedule` | weights spread evenly over a cycle |
+//! | `maglev` | the look-up tables of the hashing selectors |
+//! | `capacity` | what each pool can carry, and the share it gets |
 //! | `state` | the bits of a peer's state word |
-//! | `lane` | leases and in-flight counts |
+//! | `identity` | which process |
+//! | `lease` | who holds a lane, and how that ends |
+//! | `lane` | in-flight counts |
+//! | `latency` | how long each peer takes, and the keys that order peers by cost |
+//! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
 //! | `events` | the ring of events |
 //!
@@ -27,13 +33,19 @@
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
 //! relative.
 
+mod capacity;
 mod control;
 mod counters;
 mod events;
 mod file;
+mod identity;
 mod lane;
+mod latency;
 mod layout;
+mod lease;
+mod maglev;
 mod membership;
+mod minimum;
 mod origin;
 mod peer;
 mod policy;
@@ -45,14 +57,17 @@ mod state;
 
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
-pub use lane::{Lane, ProcessIdentity};
+pub use identity::ProcessIdentity;
 pub(crate) use lane::{Writers, begin, count_request, end, lower};
+pub(crate) use latency::Latency;
 pub use layout::Capacity;
+pub use lease::Lane;
+pub(crate) use minimum::Method as LeastMethod;
 pub use peer::{Address, Admin, PeerHandle, PeerSpec};
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
 pub(crate) use seat::{Published, Seat, SeatedUpstream};
-pub(crate) use snapshot::Cycle;
+pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 
@@ -145,6 +160,12 @@ impl Table {
     pub(crate) fn state(&self, peer: PeerHandle) -> Option<State> {
         let state = State::from_bits(self.state_word(peer.slot())?.load(Ordering::Acquire));
         (state.is_live() && state.generation() == peer.generation()).then_some(state)
+    }
+
+    /// Another process's handle on it: under a model nothing can be mapped twice.
+    #[cfg(all(loom, test))]
+    pub(crate) fn of_another_process(&self) -> Table {
+        Table::from_region(self.region.again())
     }
 
     fn from_region(region: Region) -> Table {

@@ -182,8 +182,14 @@ impl PeerSpec {
         if priority > 1 {
             return Err(Error::invalid(format!("priority is {priority}: 0 (primary) or 1 (backup)")));
         }
-        let parameters = Parameters { weight: weight as u16, backup: priority == 1, limit };
+        let parameters = Parameters { weight: weight as u16, backup: priority == 1, zone: 0, limit };
         Ok(PeerSpec { address, name: name.into(), parameters, admin })
+    }
+
+    /// In a zone; 0: none.
+    pub fn in_zone(mut self, zone: u8) -> PeerSpec {
+        self.parameters.zone = zone;
+        self
     }
 }
 
@@ -192,17 +198,24 @@ impl PeerSpec {
 pub(crate) struct Parameters {
     pub weight: u16,
     pub backup: bool,
+    /// 0: none.
+    pub zone: u8,
     /// Most requests in flight, 0: no limit.
     pub limit: u32,
 }
 
 impl Parameters {
     pub fn to_bits(self) -> u64 {
-        u64::from(self.weight) | u64::from(self.backup) << 16 | u64::from(self.limit) << 32
+        u64::from(self.weight) | u64::from(self.backup) << 16 | u64::from(self.zone) << 24 | u64::from(self.limit) << 32
     }
 
     pub fn from_bits(word: u64) -> Parameters {
-        Parameters { weight: (word as u16).max(1), backup: word >> 16 & 1 != 0, limit: (word >> 32) as u32 }
+        Parameters {
+            weight: (word as u16).max(1),
+            backup: word >> 16 & 1 != 0,
+            zone: (word >> 24) as u8,
+            limit: (word >> 32) as u32,
+        }
     }
 }
 
@@ -255,7 +268,7 @@ impl Table {
     }
 
     /// Reads something of a slot that is written only while the slot holds no peer: valid if the peer is there after.
-    fn consistent<T>(&self, peer: PeerHandle, read: impl FnOnce() -> T) -> Result<T, Error> {
+    pub(crate) fn consistent<T>(&self, peer: PeerHandle, read: impl FnOnce() -> T) -> Result<T, Error> {
         let value = read();
         crate::sync::fence(Ordering::Acquire);
         self.state(peer).map(|_| value).ok_or_else(|| Error::of(TIDEGATE_ERR_NOT_FOUND))
@@ -278,6 +291,13 @@ impl Table {
         }
         name.truncate(len);
         name
+    }
+
+    /// A hash of a peer's identity: the same wherever the same peer is declared.
+    pub(super) fn identity_hash(&self, slot: u32) -> u64 {
+        let mut identity = self.slot_address(slot).as_bytes().to_vec();
+        identity.extend(self.slot_name(slot));
+        crate::random::hash(&identity)
     }
 
     /// Writes identity and parameters of a slot that holds no peer.

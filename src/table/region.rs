@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::latency::Latency;
 use super::layout::{Capacity, LAYOUT_VERSION, Layout, MAGIC, header};
 use crate::error::{Error, TIDEGATE_ERR_LAYOUT, TIDEGATE_ERR_NULL, TIDEGATE_ERR_SYSTEM};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -27,6 +28,7 @@ pub(super) struct Region {
     pub upstream_causes: Words,
     pub states: Words,
     pub aggregates: &'static [AtomicU32],
+    pub latency: Latency,
     pub lanes: Words,
     pub requests: Words,
     pub peers: Words,
@@ -89,6 +91,12 @@ impl Region {
         Ok(Region { mapping: Some(mapping), ..region })
     }
 
+    /// The same sections once more.
+    #[cfg(all(loom, test))]
+    pub fn again(&self) -> Region {
+        Region { mapping: None, ..*self }
+    }
+
     /// Whether a store would be a fault.
     pub fn is_read_only(&self) -> bool {
         self.mapping.as_ref().is_some_and(|m| m.access == Access::Read)
@@ -129,7 +137,7 @@ impl Region {
             return Err(layout_error(format!("{size} bytes are too few for a table's header")));
         }
         // SAFETY: the header's bytes are there, aligned, and only atomics touch them.
-        let head: Words = unsafe { std::slice::from_raw_parts(memory.cast(), header::WORDS) };
+        let head = unsafe { words(memory, (0, header::WORDS)) };
         let read = |word: usize| head[word].load(Ordering::Acquire);
         if read(header::MAGIC) != MAGIC {
             return Err(layout_error("the memory does not begin with a table's magic number"));
@@ -143,14 +151,10 @@ impl Region {
     /// # Safety
     /// `memory` is aligned to 64 and `layout.size` bytes long, initialised, and outlives the region.
     unsafe fn measure(memory: *mut u8, capacity: &Capacity, layout: &Layout, epoch: u64) -> Region {
-        let words = |(offset, len): (usize, usize)| -> Words {
-            // SAFETY: the section lies within the region; AtomicU64 accepts every bit pattern and allows sharing.
-            unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>().add(offset), len) }
-        };
-        let halves = |(offset, len): (usize, usize)| -> &'static [AtomicU32] {
-            // SAFETY: as above, two halves a word.
-            unsafe { std::slice::from_raw_parts(memory.add(offset * 8).cast::<AtomicU32>(), len * 2) }
-        };
+        // SAFETY: the section lies within the region.
+        let words = |section: (usize, usize)| unsafe { words(memory, section) };
+        // SAFETY: as above.
+        let halves = |section: (usize, usize)| unsafe { halves(memory, section) };
         Region {
             capacity: *capacity,
             size: layout.size,
@@ -163,6 +167,11 @@ impl Region {
             upstream_causes: words(layout.upstream_causes),
             states: words(layout.states),
             aggregates: halves(layout.aggregates),
+            latency: Latency {
+                estimates: words(layout.estimates),
+                places: words(layout.places),
+                keys: halves(layout.keys),
+            },
             lanes: words(layout.lanes),
             requests: words(layout.requests),
             peers: words(layout.peers),
@@ -172,6 +181,36 @@ impl Region {
             mapping: None,
         }
     }
+}
+
+/// # Safety
+/// The words of the section (offset, length) are there, aligned and initialised, only atomics touch them, and they
+/// outlive the use of the slice.
+#[cfg(not(loom))]
+unsafe fn words(memory: *mut u8, (offset, len): (usize, usize)) -> Words {
+    // SAFETY: the caller's promise; AtomicU64 accepts every bit pattern and allows sharing.
+    unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>().add(offset), len) }
+}
+
+/// # Safety
+/// As for `words`: two halves a word.
+#[cfg(not(loom))]
+unsafe fn halves(memory: *mut u8, (offset, len): (usize, usize)) -> &'static [AtomicU32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(memory.add(offset * 8).cast::<AtomicU32>(), len * 2) }
+}
+
+/// Loom's atomics have no place in foreign memory: a region under a model has words of its own, and nothing can be
+/// attached.
+#[cfg(loom)]
+unsafe fn words(_memory: *mut u8, (_, len): (usize, usize)) -> Words {
+    crate::sync::modelled::words(len)
+}
+
+/// As above.
+#[cfg(loom)]
+unsafe fn halves(_memory: *mut u8, (_, len): (usize, usize)) -> &'static [AtomicU32] {
+    crate::sync::modelled::halves(len * 2)
 }
 
 /// What is said of a header of another layout.

@@ -5,7 +5,8 @@
 //! the table that the seat holds.
 
 use super::layout::upstream as word;
-use super::{Cycle, Lane, Table, UpstreamId, Writers};
+use super::lease::is_out;
+use super::{Cycle, Lane, Latency, LeastMethod, Table, UpstreamId, Writers, latency};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::Arc;
 
@@ -16,33 +17,40 @@ pub(crate) struct Seat {
     states: Words,
     arena: Words,
     aggregates: &'static [AtomicU32],
+    pub latency: Latency,
+    pub least: LeastMethod,
     /// The lane's words, one a peer slot.
     attempts: Words,
     /// The lane's words, one an upstream.
     requests: Words,
     pub writers: Writers,
+    lease: &'static AtomicU64,
     lane: Lane,
     table: Arc<Table>,
 }
 
 impl Seat {
-    /// Of the worker that holds `lane`.
-    pub fn new(table: Arc<Table>, lane: Lane, writers: Writers) -> Seat {
+    /// Of the worker that holds `lane`. `None`: the table has no such lane.
+    pub fn new(table: Arc<Table>, lane: Lane, writers: Writers) -> Option<Seat> {
+        let lease = table.lease(lane.index())?;
         let region = &table.region;
         let row = |words: Words, row: usize, len: u32| {
             let start = lane.index() as usize * row;
             words.get(start..start + len as usize).unwrap_or(&[])
         };
-        Seat {
+        Some(Seat {
             states: region.states,
             arena: region.arena,
             aggregates: region.aggregates,
+            latency: region.latency,
+            least: LeastMethod::best(),
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
             requests: row(region.requests, region.requests_row, region.capacity.upstreams),
             writers,
+            lease,
             lane,
             table,
-        }
+        })
     }
 
     pub fn table(&self) -> &Arc<Table> {
@@ -51,6 +59,12 @@ impl Seat {
 
     pub fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// Whether the lane is left out of the sums. One load, of a line that nobody writes between ticks.
+    #[inline(always)]
+    pub fn is_out(&self) -> bool {
+        is_out(self.lease)
     }
 
     /// A peer's state word.
@@ -79,21 +93,35 @@ impl Seat {
 
     /// All upstreams that the table has room for, in the order of their ids.
     pub fn upstreams(&self) -> impl Iterator<Item = SeatedUpstream> + use<> {
-        self.table.region.upstreams.chunks_exact(word::WORDS).map(|words| SeatedUpstream(&words[word::SNAPSHOT]))
+        let upstreams = self.table.region.upstreams.chunks_exact(word::WORDS);
+        upstreams.filter_map(|words| words.try_into().ok().map(SeatedUpstream))
     }
 
     /// What is published for an upstream: the word, and the primaries' cycle that it names.
     #[inline]
     pub fn published<'a>(&'a self, upstream: &'a SeatedUpstream) -> Option<(Published<'a>, Cycle<'a>)> {
-        let word = upstream.0;
+        let word = &upstream.0[word::SNAPSHOT];
         let value = word.load(Ordering::Acquire);
         Some((Published { word, value }, Cycle::of(self.arena, value)?))
     }
 }
 
-/// An upstream as a seat knows it, the word where its snapshot is published; of use only together with the seat, which
-/// keeps the table alive.
-pub(crate) struct SeatedUpstream(&'static AtomicU64);
+/// An upstream as a seat knows it, its words; of use only together with the seat, which keeps the table alive.
+pub(crate) struct SeatedUpstream(&'static [AtomicU64; word::WORDS]);
+
+impl SeatedUpstream {
+    /// The time of its estimates of latency.
+    #[inline(always)]
+    pub fn latency_stamp(&self, now: u64) -> u32 {
+        latency::stamp(self.0[word::DECAY].load(Ordering::Relaxed), now)
+    }
+
+    /// Whether picks may have to bring out peers to trial, or to ignore health.
+    #[inline(always)]
+    pub fn has_ailing(&self) -> bool {
+        self.0[word::PANIC].load(Ordering::Relaxed) != 0
+    }
+}
 
 /// What named a cycle when it was read.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@
 //! Source: RFC 9112, sections 6.3, 7.1 and 8.
 
 use super::bytes::{CR, LF, is_ows, is_text, is_token};
-use super::{Framing, Reason, State, Step, Validator, bits};
+use super::{Framing, Reason, State, Step, Validator, bits, tolerance};
 
 /// Framing that is free of the ratio below.
 const FREE_OVERHEAD: u64 = 16384;
@@ -18,7 +18,7 @@ const MAX_SIZE_DIGITS: u8 = 16;
 /// Largest chunk: what fits in a signed 64-bit integer, since somebody behind us will use one.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
-impl Validator {
+impl Validator<'_> {
     /// Takes body bytes.
     pub(super) fn body(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         let here = input.len().saturating_sub(*at);
@@ -31,9 +31,15 @@ impl Validator {
             _ => self.remaining,
         };
         if room == 0 {
-            return Err(Reason::BODY_TOO_LARGE);
+            self.here = self.base.saturating_add(*at as u64);
+            self.too_large()?;
+            return Ok(Step::On);
         }
-        let len = usize::try_from(room).unwrap_or(usize::MAX).min(here);
+        let mut len = usize::try_from(room).unwrap_or(usize::MAX).min(here);
+        if self.has(bits::INSPECT) {
+            self.here = self.base.saturating_add(*at as u64);
+            len = self.inspect(input.get(*at..*at + len).unwrap_or_default())?;
+        }
         *at += len;
         self.body = self.body.saturating_add(len as u64);
         if matches!(self.framing, Framing::Length | Framing::Chunked) {
@@ -46,7 +52,7 @@ impl Validator {
     }
 
     /// Reads on in chunk framing, until data or the trailer section begins.
-    #[inline]
+    #[inline(always)]
     pub(super) fn framing(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         if let Some(len) = self.plain_chunks(input, at) {
             return Ok(Step::Data(len));
@@ -61,6 +67,7 @@ impl Validator {
             if matches!(self.state, State::ChunkData | State::LineStart) {
                 return Ok(Step::On);
             }
+            self.here = self.base.saturating_add(*at as u64);
             self.framing_byte(b)?;
             *at += 1;
         }
@@ -80,7 +87,7 @@ impl Validator {
     fn framing_byte(&mut self, b: u8) -> Result<(), Reason> {
         self.overhead = self.overhead.saturating_add(1);
         if self.over_budget(self.overhead, self.body) {
-            return Err(Reason::CHUNK_OVERHEAD);
+            self.tolerate(tolerance::REST, Reason::CHUNK_OVERHEAD)?;
         }
         match self.state {
             State::ChunkSize => self.size_byte(b),
@@ -90,13 +97,18 @@ impl Validator {
                 self.begin_chunk();
                 Ok(())
             }
+            State::ChunkDataCr if b == LF => {
+                self.tolerate(tolerance::CHUNK_LF, Reason::CHUNK_DATA_END)?;
+                self.begin_chunk();
+                Ok(())
+            }
             State::ChunkDataCr | State::ChunkDataLf => Err(Reason::CHUNK_DATA_END),
             State::ChunkLineFeed => Err(Reason::CHUNK_LINE_END),
             _ => self.extension_byte(b),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn over_budget(&self, overhead: u64, body: u64) -> bool {
         overhead > FREE_OVERHEAD && overhead > body.saturating_mul(MAX_OVERHEAD_RATIO)
     }
@@ -108,17 +120,20 @@ impl Validator {
 
     fn size_byte(&mut self, b: u8) -> Result<(), Reason> {
         if let Some(digit) = hex(b) {
-            self.digits += 1;
-            self.remaining = self.remaining << 4 | digit;
-            if self.digits > MAX_SIZE_DIGITS || self.remaining > MAX_SIZE {
+            self.digits = self.digits.saturating_add(1);
+            if self.remaining > MAX_SIZE >> 4 {
                 return Err(Reason::CHUNK_SIZE_TOO_LARGE);
+            }
+            self.remaining = self.remaining << 4 | digit;
+            if self.digits > MAX_SIZE_DIGITS {
+                self.tolerate(tolerance::REST, Reason::CHUNK_SIZE_TOO_LARGE)?;
             }
             return Ok(());
         }
         match b {
             _ if self.digits == 0 => Err(Reason::CHUNK_SIZE_MALFORMED),
             CR => self.go(State::ChunkLineFeed),
-            LF => Err(Reason::CHUNK_LINE_END),
+            LF => self.lone_line_feed(),
             b';' | b' ' | b'\t' => {
                 self.state = State::BeforeSemicolon;
                 self.extension_byte(b)
@@ -130,16 +145,13 @@ impl Validator {
     /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`; the bytes are counted and dropped.
     fn extension_byte(&mut self, b: u8) -> Result<(), Reason> {
         use State::*;
-        if b == LF {
-            return Err(Reason::CHUNK_LINE_END);
+        if b == CR || b == LF {
+            return self.extension_end(b);
         }
-        if b == CR && matches!(self.state, ExtensionName | ExtensionValue | AfterQuoted) {
-            return self.go(ChunkLineFeed);
-        }
-        self.bits |= bits::NORMALISE;
+        self.bits |= bits::REFRAME;
         self.extension_len = self.extension_len.saturating_add(1);
         if self.extension_len > self.max_chunk_extension {
-            return Err(Reason::CHUNK_EXTENSION_TOO_LARGE);
+            self.tolerate(tolerance::REST, Reason::CHUNK_EXTENSION_TOO_LARGE)?;
         }
         let next = match (self.state, b) {
             (BeforeSemicolon | ExtensionName | AfterExtensionName | ExtensionValue | AfterQuoted, b';') => {
@@ -155,18 +167,57 @@ impl Validator {
             (Quoted, b'"') => AfterQuoted,
             (Quoted, b'\\') => QuotedPair,
             (Quoted | QuotedPair, _) if is_text(b) => Quoted,
-            _ => return Err(Reason::CHUNK_EXTENSION_MALFORMED),
+            (BrokenExtension, _) if b != 0 => BrokenExtension,
+            _ => {
+                let needed = Self::control(b, tolerance::CHUNK_EXTENSIONS);
+                self.tolerate(needed, Reason::CHUNK_EXTENSION_MALFORMED)?;
+                BrokenExtension
+            }
         };
         self.go(next)
     }
 
+    /// The CR or LF that may end an extension.
+    fn extension_end(&mut self, b: u8) -> Result<(), Reason> {
+        use State::*;
+        if b == LF {
+            self.tolerate(tolerance::CHUNK_LF, Reason::CHUNK_LINE_END)?;
+        }
+        match self.state {
+            ExtensionName | ExtensionValue | AfterQuoted | BrokenExtension => {}
+            BeforeSemicolon | AfterExtensionName => {
+                self.tolerate(tolerance::CHUNK_SPACE, Reason::CHUNK_EXTENSION_MALFORMED)?;
+            }
+            _ => self.tolerate(tolerance::CHUNK_EXTENSIONS, Reason::CHUNK_EXTENSION_MALFORMED)?,
+        }
+        if b == LF { self.size_line_end() } else { self.go(ChunkLineFeed) }
+    }
+
+    /// A size line that ends without its CR.
+    fn lone_line_feed(&mut self) -> Result<(), Reason> {
+        self.tolerate(tolerance::CHUNK_LF, Reason::CHUNK_LINE_END)?;
+        self.size_line_end()
+    }
+
+    /// A body of more than `max_body` bytes.
+    #[cold]
+    pub(super) fn too_large(&mut self) -> Result<(), Reason> {
+        let reason = if self.has(bits::EXPECT) { self.above_maximum() } else { Reason::BODY_TOO_LARGE };
+        self.tolerate(tolerance::REST, reason)?;
+        self.max_body = u64::MAX;
+        Ok(())
+    }
+
     fn size_line_end(&mut self) -> Result<(), Reason> {
         if self.remaining == 0 {
+            if self.has(bits::EXPECT) {
+                self.expect_end()?;
+            }
             self.begin_trailer();
             return Ok(());
         }
         if self.remaining > self.max_body.saturating_sub(self.body) {
-            return Err(Reason::BODY_TOO_LARGE);
+            self.too_large()?;
         }
         self.go(State::ChunkData)
     }
@@ -174,7 +225,7 @@ impl Validator {
     /// Takes chunks whose size line has no extension. With NO_DATA it goes on over whole chunks; otherwise it stops
     /// behind the first data and returns their length. It takes nothing that `framing_byte` would refuse or mark, and
     /// stops where the input does.
-    #[inline]
+    #[inline(always)]
     fn plain_chunks(&mut self, input: &[u8], at: &mut usize) -> Option<usize> {
         loop {
             if self.state == State::ChunkDataCr && input.get(*at..).is_some_and(|rest| rest.starts_with(b"\r\n")) {
@@ -185,7 +236,7 @@ impl Validator {
                 *at += 2;
                 self.begin_chunk();
             }
-            if self.state != State::ChunkSize || self.digits != 0 {
+            if self.state != State::ChunkSize || self.digits != 0 || self.has(bits::INSPECT) {
                 return None;
             }
             let rest = input.get(*at..).unwrap_or_default();

@@ -7,20 +7,22 @@
 //! has been scanned at most once before, so the whole stays linear.
 
 use super::bytes::trim;
-use super::head::MAX_NAME;
 use super::scan::{self, Block, Blocks, WIDTH};
 use super::value::Field;
-use super::{Method, State, Validator, bits};
+use super::{Method, Protocol, State, Validator, bits};
 
 /// A shorter input seldom holds a whole line; it is left to `head`.
 const LEAST: usize = 32;
 
+/// With any of these, a framing field is more than itself.
+const TAKEN: u32 = bits::LENGTH | bits::CHUNKED | bits::CODED | bits::UNFRAMED;
+
 const HTTP_1_1: u64 = u64::from_le_bytes(*b"HTTP/1.1");
 const HTTP_1_0: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 
-impl Validator {
+impl Validator<'_> {
     /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
-    #[inline]
+    #[inline(always)]
     pub(super) fn whole_lines(&mut self, input: &[u8]) -> usize {
         if input.len() < LEAST {
             return 0;
@@ -36,7 +38,7 @@ impl Validator {
     }
 
     /// Takes `HTTP/1.x NNN ` and leaves the state that `head` would: inside the reason phrase.
-    #[inline]
+    #[inline(always)]
     fn status_line_begin(&mut self, input: &[u8]) -> usize {
         const LEN: u32 = 13;
         let Some((version, [b' ', hundreds, tens, units, b' ', ..])) = input.split_first_chunk::<8>() else {
@@ -64,7 +66,7 @@ impl Validator {
     }
 
     /// Hops over lines. `from` is 0 at the start of a line, or where the reason phrase begins.
-    #[inline]
+    #[inline(always)]
     fn lines(&mut self, input: &[u8], from: usize) -> usize {
         let taken_before = self.section_len as usize - from;
         let room = (self.head_limit() as usize).saturating_sub(taken_before);
@@ -72,6 +74,8 @@ impl Validator {
         if line == 0 {
             return from;
         }
+        // A framing field is left to `head` where a fold may follow.
+        self.field = Field::Other;
         self.section_len = (taken_before + line) as u32;
         self.line_len = 0;
         self.state = State::LineStart;
@@ -81,6 +85,22 @@ impl Validator {
     /// The walk itself, to be compiled for each kind of processor. Returns where the last whole line ends.
     #[inline(always)]
     pub(super) fn walk(&mut self, input: &[u8], from: usize, block: impl Fn(&[u8; WIDTH]) -> Block) -> usize {
+        if self.has(bits::WATCH) {
+            self.walk_for::<true>(input, from, block)
+        } else {
+            self.walk_for::<false>(input, from, block)
+        }
+    }
+
+    /// WATCH: rules or CGI look at more fields than framing does.
+    #[inline(always)]
+    fn walk_for<const WATCH: bool>(
+        &mut self,
+        input: &[u8],
+        from: usize,
+        block: impl Fn(&[u8; WIDTH]) -> Block,
+    ) -> usize {
+        let max_name = usize::from(self.max_name);
         let max_line = self.max_line as usize;
         let max_fields = self.max_fields;
         let mut fields = self.fields;
@@ -108,10 +128,10 @@ impl Validator {
                     colon = base + separators.trailing_zeros() as usize;
                     // An empty name is the empty line, most of the time.
                     let Some(name @ [_, ..]) = input.get(line..colon) else { break 'blocks };
-                    if input.get(colon) != Some(&b':') || name.len() > MAX_NAME as usize || fields >= max_fields {
+                    if input.get(colon) != Some(&b':') || name.len() > max_name || fields >= max_fields {
                         break 'blocks;
                     }
-                    field = Field::of(name);
+                    field = if WATCH { self.watched(name) } else { Field::of(name) };
                     fields += 1;
                 }
                 if control == 0 {
@@ -123,6 +143,10 @@ impl Validator {
                     break 'blocks;
                 }
                 if field != Field::Other {
+                    let folded = input.get(next).is_none_or(|&b| b == b' ' || b == b'\t');
+                    if folded || WATCH && self.protocol == Protocol::Cgi {
+                        break 'blocks;
+                    }
                     if !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
                         break 'blocks;
                     }
@@ -150,14 +174,14 @@ impl Validator {
             Field::Other => {}
             Field::ContentLength => {
                 let Some(length) = usual_length(value) else { return false };
-                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) {
+                if self.has(TAKEN) {
                     return false;
                 }
                 self.content_length = length;
                 self.bits |= bits::LENGTH;
             }
             Field::TransferEncoding => {
-                if self.has(bits::LENGTH | bits::CHUNKED | bits::UNFRAMED) || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.has(TAKEN) || !value.eq_ignore_ascii_case(b"chunked") {
                     return false;
                 }
                 self.bits |= bits::CHUNKED;
@@ -170,6 +194,7 @@ impl Validator {
                 };
             }
             Field::Upgrade => return self.code != 101,
+            Field::Codings | Field::ContentType | Field::Location | Field::Status => return false,
             Field::HopByHop => self.bits |= bits::NORMALISE,
         }
         true

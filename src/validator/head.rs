@@ -1,24 +1,23 @@
-//! Status lines, field lines and trailers, byte by byte, and what follows from a head that has ended.
+//! Status lines and sections of lines, byte by byte, and what follows from a head that has ended.
 //!
 //! This is the reference: it judges every byte by itself, in any cut, and it alone rejects. `fast` only takes whole
-//! lines off its hands. A lone LF is accepted as a line end in a head and after a trailer field (RFC 9112,
+//! lines off its hands; `line` has what lies between two line ends. A lone LF is accepted as a line end in a head and after a trailer field (RFC 9112,
 //! section 2.2) and marks the response NORMALISE; chunk framing has no such allowance. Cost: a few steps a byte.
 
-use super::bytes::{CR, LF, is_ows, is_text, is_token};
+use super::bytes::{CR, LF, is_text};
 use super::scan;
 use super::value::Field;
-use super::{Event, Framing, Method, Reason, State, Step, Validator, WORD, bits};
+use super::{Event, Framing, Method, Protocol, Reason, State, Step, Validator, bits, tolerance};
 
-/// Longest field name.
-pub(super) const MAX_NAME: u16 = 256;
-/// Most trailer fields.
-const MAX_TRAILERS: u32 = 64;
+/// The first byte of the records that a TLS server answers a plain request with.
+const TLS_ALERT: u8 = 0x15;
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Most bytes of interim responses in all.
 const MAX_INTERIM_LEN: u32 = 65536;
 
-impl Validator {
+impl Validator<'_> {
     /// Reads on in a head or a trailer section.
-    #[inline]
+    #[inline(always)]
     pub(super) fn section(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
         if !self.has(bits::TRAILER) {
             let rest = input.get(*at..).unwrap_or_default();
@@ -39,6 +38,7 @@ impl Validator {
                 *at += self.plain_value(input.get(*at..).unwrap_or_default());
             }
             let Some(&b) = input.get(*at) else { return Ok(Step::More) };
+            self.here = self.base.saturating_add(*at as u64);
             let ended = self.section_byte(b)?;
             *at += 1;
             if ended {
@@ -51,7 +51,7 @@ impl Validator {
     }
 
     /// Takes the CR LF that ends a head, if both are there and within the limits.
-    #[inline]
+    #[inline(always)]
     fn take_empty_line(&mut self, input: &[u8]) -> bool {
         let limit = self.head_limit();
         let ends =
@@ -83,6 +83,7 @@ impl Validator {
                 }
                 // A higher minor version is to be treated as the highest one known: RFC 9110, section 2.5.
                 self.bits |= match b {
+                    _ if self.has(bits::OTHER_MAJOR) => 0,
                     b'0' => bits::HTTP_1_0,
                     b'1' => 0,
                     _ => bits::NORMALISE,
@@ -91,12 +92,21 @@ impl Validator {
             }
             State::SpaceAfterVersion => match b {
                 b' ' => self.state = State::Hundreds,
-                CR | LF | b'\t' => return Err(Reason::STATUS_MALFORMED),
+                b'\t' => {
+                    self.tolerate(tolerance::STATUS_SPACE, Reason::STATUS_MALFORMED)?;
+                    self.state = State::Hundreds;
+                }
+                CR | LF => return Err(Reason::STATUS_MALFORMED),
                 _ => return Err(Reason::VERSION_MALFORMED),
             },
             State::Hundreds => match b {
                 b'1'..=b'5' => self.code_digit(b, State::Tens),
-                b'0' | b'6'..=b'9' => return Err(Reason::STATUS_OUT_OF_RANGE),
+                b'6'..=b'9' => {
+                    self.tolerate(tolerance::STATUS_RANGE, Reason::STATUS_OUT_OF_RANGE)?;
+                    self.code_digit(b, State::Tens);
+                }
+                b'0' => return Err(Reason::STATUS_OUT_OF_RANGE),
+                b' ' | b'\t' => self.tolerate(tolerance::STATUS_SPACE, Reason::STATUS_MALFORMED)?,
                 _ => return Err(Reason::STATUS_MALFORMED),
             },
             State::Tens if b.is_ascii_digit() => self.code_digit(b, State::Units),
@@ -110,16 +120,25 @@ impl Validator {
                     self.bits |= bits::NORMALISE;
                     self.end_line(b);
                 }
+                b'.' => {
+                    self.tolerate(tolerance::SUBSTATUS, Reason::STATUS_MALFORMED)?;
+                    self.state = State::ReasonPhrase;
+                }
                 _ => return Err(Reason::STATUS_MALFORMED),
             },
             State::ReasonPhrase => match b {
                 CR | LF => self.end_line(b),
                 _ if is_text(b) => {}
-                _ => return Err(Reason::REASON_PHRASE_CHARACTER),
+                _ => {
+                    let needed = Self::control(b, tolerance::REASON_CONTROLS);
+                    self.tolerate(needed, Reason::REASON_PHRASE_CHARACTER)?;
+                }
             },
             State::LineFeed if b == LF => self.end_line(b),
             State::LineStart => return self.line_start(b),
             State::Name => self.name_byte(b)?,
+            State::AfterName => self.after_name(b)?,
+            State::NoField => self.no_field_byte(b)?,
             State::Value => match b {
                 CR | LF => {
                     self.value_end()?;
@@ -129,7 +148,10 @@ impl Validator {
                     self.end_line(b);
                 }
                 _ if is_text(b) => self.value_byte(b)?,
-                _ => return Err(Reason::FIELD_VALUE_CHARACTER),
+                _ => {
+                    self.tolerate(Self::control(b, tolerance::VALUE_CONTROLS), Reason::FIELD_VALUE_CHARACTER)?;
+                    self.value_byte(b)?;
+                }
             },
             State::LastLineFeed if b == LF => return Ok(true),
             State::LineFeed | State::LastLineFeed => return Err(Reason::BARE_CR),
@@ -144,15 +166,17 @@ impl Validator {
         let trailer = self.has(bits::TRAILER);
         self.section_len = self.section_len.saturating_add(1);
         if self.section_len > if trailer { self.max_trailer } else { self.max_head } {
-            return Err(if trailer { Reason::TRAILER_TOO_LARGE } else { Reason::HEAD_TOO_LARGE });
+            let reason = if trailer { Reason::TRAILER_TOO_LARGE } else { Reason::HEAD_TOO_LARGE };
+            self.tolerate(tolerance::REST, reason)?;
         }
         if self.has(bits::INTERIM) && self.section_len > self.interim_room() {
-            return Err(Reason::INTERIM_TOO_LARGE);
+            self.tolerate(tolerance::REST, Reason::INTERIM_TOO_LARGE)?;
         }
         if b != CR && b != LF {
             self.line_len = self.line_len.saturating_add(1);
             if self.line_len > self.max_line {
-                return Err(if trailer { Reason::TRAILER_LINE_TOO_LONG } else { Reason::LINE_TOO_LONG });
+                let reason = if trailer { Reason::TRAILER_LINE_TOO_LONG } else { Reason::LINE_TOO_LONG };
+                self.tolerate(tolerance::REST, reason)?;
             }
         }
         Ok(())
@@ -178,12 +202,19 @@ impl Validator {
             }
             return Ok(());
         }
-        Err(match (step, b) {
-            (0, CR | LF) => Reason::EMPTY_LINE_BEFORE_STATUS,
-            (0..=4, _) => Reason::STATUS_LINE_MISSING,
-            (5, b'0'..=b'9') => Reason::VERSION_UNSUPPORTED,
-            _ => Reason::VERSION_MALFORMED,
-        })
+        match (step, b) {
+            (0, CR | LF) => self.tolerate(tolerance::EMPTY_LINES, Reason::EMPTY_LINE_BEFORE_STATUS),
+            (0, TLS_ALERT | TLS_HANDSHAKE) => Err(Reason::TLS_RECORD),
+            (0..=4, _) => Err(Reason::STATUS_LINE_MISSING),
+            (5, b'2'..=b'9') => {
+                self.tolerate(tolerance::VERSION, Reason::VERSION_UNSUPPORTED)?;
+                self.bits |= bits::OTHER_MAJOR;
+                self.value_state = step + 1;
+                Ok(())
+            }
+            (5, b'0') => Err(Reason::VERSION_UNSUPPORTED),
+            _ => Err(Reason::VERSION_MALFORMED),
+        }
     }
 
     #[inline]
@@ -202,7 +233,7 @@ impl Validator {
             100..=199 => {
                 self.bits |= bits::INTERIM;
                 if self.interim >= self.max_interim {
-                    return Err(Reason::TOO_MANY_INTERIM);
+                    self.tolerate(tolerance::REST, Reason::TOO_MANY_INTERIM)?;
                 }
             }
             200..=299 if self.method == Method::Connect => self.bits |= bits::UNFRAMED,
@@ -211,7 +242,7 @@ impl Validator {
         Ok(())
     }
 
-    fn end_line(&mut self, b: u8) {
+    pub(super) fn end_line(&mut self, b: u8) {
         if b == CR {
             self.state = State::LineFeed;
             return;
@@ -223,78 +254,13 @@ impl Validator {
         self.line_len = 0;
     }
 
-    fn line_start(&mut self, b: u8) -> Result<bool, Reason> {
-        let trailer = self.has(bits::TRAILER);
-        match b {
-            CR => {
-                self.state = State::LastLineFeed;
-                Ok(false)
-            }
-            // The line behind the trailers is chunk framing, not a field line.
-            LF if trailer => Err(Reason::CHUNK_LINE_END),
-            LF => {
-                self.bits |= bits::NORMALISE;
-                Ok(true)
-            }
-            b' ' | b'\t' if self.fields == 0 && !trailer => Err(Reason::SPACE_BEFORE_FIRST_FIELD),
-            b' ' | b'\t' => Err(Reason::LINE_FOLDED),
-            b':' => Err(Reason::FIELD_NAME_EMPTY),
-            _ if !is_token(b) => Err(Reason::FIELD_NAME_CHARACTER),
-            _ if trailer && self.fields >= MAX_TRAILERS => Err(Reason::TOO_MANY_TRAILERS),
-            _ if !trailer && self.fields >= self.max_fields => Err(Reason::TOO_MANY_FIELDS),
-            _ => {
-                self.fields += 1;
-                self.state = State::Name;
-                self.word_len = 0;
-                self.push(b);
-                Ok(false)
-            }
-        }
-    }
-
-    fn name_byte(&mut self, b: u8) -> Result<(), Reason> {
-        let trailer = self.has(bits::TRAILER);
-        match b {
-            b':' => {
-                self.state = State::Value;
-                self.field = Field::Other;
-                let Some(name) = self.word.get(..usize::from(self.word_len)) else {
-                    return Ok(());
-                };
-                if !trailer {
-                    self.field = Field::of(name);
-                    return self.value_begin();
-                }
-                if super::value::is_barred_from_trailers(name) {
-                    self.bits |= bits::NORMALISE;
-                }
-                Ok(())
-            }
-            _ if is_ows(b) => Err(Reason::SPACE_BEFORE_COLON),
-            CR | LF => Err(Reason::COLON_MISSING),
-            _ if !is_token(b) => Err(Reason::FIELD_NAME_CHARACTER),
-            _ if self.word_len >= MAX_NAME => {
-                Err(if trailer { Reason::TRAILER_NAME_TOO_LONG } else { Reason::FIELD_NAME_TOO_LONG })
-            }
-            _ => {
-                self.push(b);
-                Ok(())
-            }
-        }
-    }
-
-    /// Adds a byte to the word being read, in lower case.
-    pub(super) fn push(&mut self, b: u8) {
-        if let Some(slot) = self.word.get_mut(usize::from(self.word_len)) {
-            *slot = b.to_ascii_lowercase();
-        }
-        self.word_len = self.word_len.saturating_add(1);
-    }
-
     /// The framing of RFC 9112, section 6.3, in its order.
     #[inline]
     pub(super) fn end_head(&mut self) -> Result<Event, Reason> {
-        let framed = self.has(bits::LENGTH) || self.has(bits::CHUNKED);
+        if self.protocol == Protocol::Cgi {
+            self.cgi_status()?;
+        }
+        let framed = self.has(bits::LENGTH | bits::CHUNKED | bits::CODED);
         if self.has(bits::INTERIM) {
             self.interim += 1;
             self.interim_len = self.interim_len.saturating_add(self.section_len);
@@ -321,9 +287,11 @@ impl Validator {
             self.normalise_if(self.has(bits::HTTP_1_0));
             self.begin_chunk();
             (Framing::Chunked, State::ChunkSize)
+        } else if self.has(bits::CODED) {
+            (Framing::Close, State::UntilClose)
         } else if self.has(bits::LENGTH) {
             if self.content_length > self.max_body {
-                return Err(Reason::BODY_TOO_LARGE);
+                self.tolerate(tolerance::REST, Reason::BODY_TOO_LARGE)?;
             }
             self.remaining = self.content_length;
             (Framing::Length, if self.remaining == 0 { State::Done } else { State::Length })
@@ -333,10 +301,13 @@ impl Validator {
         self.framing = framing;
         self.status = self.code;
         self.state = state;
+        if self.rules.is_some() {
+            self.expect_head()?;
+        }
         Ok(Event::Head)
     }
 
-    fn normalise_if(&mut self, condition: bool) {
+    pub(super) fn normalise_if(&mut self, condition: bool) {
         if condition {
             self.bits |= bits::NORMALISE;
         }
@@ -345,7 +316,8 @@ impl Validator {
     /// Expects the next head, after an interim one.
     pub(super) fn begin_head(&mut self) {
         self.bits &= !bits::PER_HEAD;
-        self.begin_section(State::Protocol);
+        self.fields_seen = 0;
+        self.begin_section(if self.protocol == Protocol::Cgi { State::LineStart } else { State::Protocol });
         self.code = 0;
         self.value_state = 0;
     }
@@ -363,5 +335,3 @@ impl Validator {
         self.state = state;
     }
 }
-
-const _: () = assert!(WORD < MAX_NAME as usize);

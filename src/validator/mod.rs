@@ -11,72 +11,41 @@
 
 mod body;
 mod bytes;
+mod cgi;
+mod codings;
+mod expect;
 mod fast;
 mod fields;
 mod head;
+mod line;
+mod list;
+mod options;
 mod reason;
+mod rewrite;
+mod rules;
 mod scan;
+mod tolerate;
 mod value;
 mod verdict;
 
 pub use fields::{FieldLine, next_field};
+pub use options::{Options, Protocol, tolerance};
 pub use reason::Reason;
-pub use verdict::{EXCESS, End, Event, Framing, HTTP_1_0, NORMALISE, REUSABLE, Verdict};
+pub use rewrite::rewrite_head;
+pub use rules::{RuleError, Rules};
+pub use verdict::{EXCESS, End, Event, Framing, HTTP_1_0, NORMALISE, REFRAME, REUSABLE, Verdict};
 
 pub use crate::http::Method;
 
-/// What the validator needs to know of the request, and the limits.
-#[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
-    /// The request's method.
-    pub method: Method,
-    /// Check and take body bytes without reporting them.
-    pub no_data: bool,
-    /// The protocols that the request offered in Upgrade, as the field's value; at most 64 bytes.
-    pub upgrade: &'a [u8],
-    /// Largest head in bytes, also of each interim one.
-    pub max_head: u32,
-    /// Longest status, field or trailer line in bytes, its line end not counted.
-    pub max_line: u32,
-    /// Most fields in a head.
-    pub max_fields: u32,
-    /// Most interim responses.
-    pub max_interim: u32,
-    /// Most bytes of chunk extensions in a body.
-    pub max_chunk_extension: u32,
-    /// Largest trailer section in bytes.
-    pub max_trailer: u32,
-    /// Largest body in bytes, framing not counted.
-    pub max_body: u64,
-}
-
-impl Options<'_> {
-    const DEFAULT: Options<'static> = Options {
-        method: Method::Get,
-        no_data: false,
-        upgrade: b"",
-        max_head: 65536,
-        max_line: 16384,
-        max_fields: 100,
-        max_interim: 16,
-        max_chunk_extension: 16384,
-        max_trailer: 16384,
-        max_body: u64::MAX,
-    };
-}
-
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Options::DEFAULT
-    }
-}
+/// Largest `max_name`: what the machine counts in 16 bits, with room.
+pub(crate) const MAX_NAME: u32 = 16384;
 
 /// Longest `upgrade` offer, and longest list member that is compared with anything.
 pub(crate) const WORD: usize = 64;
 
 /// The state of one response. Feed it bytes until an event; feed it the rest until NEED_MORE, COMPLETE or REJECT.
 #[derive(Clone, Copy, Debug)]
-pub struct Validator {
+pub struct Validator<'a> {
     /// Bytes of the stream taken by earlier calls; after a rejection, the offset of the offending byte.
     base: u64,
     max_body: u64,
@@ -90,12 +59,22 @@ pub struct Validator {
     body: u64,
     /// Bytes of chunk framing so far, trailers not counted.
     overhead: u64,
+    /// The offset in the stream of the byte being judged; kept only where a tolerance may ask for it.
+    here: u64,
+    /// Where `tolerated` was.
+    tolerated_at: u64,
+    rules: Option<&'a Rules>,
     max_head: u32,
     max_line: u32,
     max_fields: u32,
     max_interim: u32,
     max_chunk_extension: u32,
     max_trailer: u32,
+    max_trailers: u32,
+    /// What the policy lets through.
+    tolerate: u32,
+    /// What of it was made use of.
+    tolerances: u32,
     /// Bytes of this head or trailer section.
     section_len: u32,
     /// Bytes of this line without its line end.
@@ -108,6 +87,9 @@ pub struct Validator {
     interim_len: u32,
     extension_len: u32,
     bits: u32,
+    max_name: u16,
+    /// The field rules that this head has met, one bit each.
+    fields_seen: u16,
     /// The status being read.
     code: u16,
     /// The status of the last head that ended.
@@ -124,9 +106,16 @@ pub struct Validator {
     significant: u8,
     framing: Framing,
     method: Method,
+    protocol: Protocol,
     reason: Reason,
+    /// The first thing that a strict reader would have refused.
+    tolerated: Reason,
     no_data: bool,
     offered_len: u8,
+    /// The markers that were found in the body, one bit each.
+    markers_found: u8,
+    /// How much of each marker the last body bytes match.
+    matched: [u8; rules::MAX_MARKERS],
     word: [u8; WORD],
     offered: [u8; WORD],
 }
@@ -135,29 +124,50 @@ const _: () = assert!(size_of::<Validator>() <= 504, "the ABI gives 512 bytes, 8
 
 /// What is known of the response, one bit each. Those of `PER_HEAD` start anew with each head.
 mod bits {
-    /// These three are flags of the verdict as they are.
+    /// These four are flags of the verdict as they are.
     pub(crate) const EXCESS: u32 = super::EXCESS;
     pub(crate) const HTTP_1_0: u32 = super::HTTP_1_0;
     pub(crate) const NORMALISE: u32 = super::NORMALISE;
+    pub(crate) const REFRAME: u32 = super::REFRAME;
     /// Content-Length was seen.
-    pub(crate) const LENGTH: u32 = 16;
+    pub(crate) const LENGTH: u32 = 1 << 5;
     /// Transfer-Encoding was seen, and it is `chunked`.
-    pub(crate) const CHUNKED: u32 = 32;
+    pub(crate) const CHUNKED: u32 = 1 << 6;
     /// `Connection: close`, or a Connection that can't be read. Also from an interim response: RFC 9112, section 9.6.
-    pub(crate) const CLOSE: u32 = 64;
+    pub(crate) const CLOSE: u32 = 1 << 7;
     /// `Connection: keep-alive`.
-    pub(crate) const KEEP_ALIVE: u32 = 128;
+    pub(crate) const KEEP_ALIVE: u32 = 1 << 8;
     /// `Connection: upgrade`.
-    pub(crate) const UPGRADE: u32 = 256;
+    pub(crate) const UPGRADE: u32 = 1 << 9;
     /// An Upgrade field of a 101 names an offered protocol.
-    pub(crate) const UPGRADED: u32 = 512;
+    pub(crate) const UPGRADED: u32 = 1 << 10;
     /// An interim head is being read.
-    pub(crate) const INTERIM: u32 = 1024;
+    pub(crate) const INTERIM: u32 = 1 << 11;
     /// A 2xx to CONNECT: framing fields are ignored (RFC 9110, section 9.3.6).
-    pub(crate) const UNFRAMED: u32 = 2048;
+    pub(crate) const UNFRAMED: u32 = 1 << 12;
     /// The section being read is the trailer section.
-    pub(crate) const TRAILER: u32 = 4096;
-    pub(crate) const PER_HEAD: u32 = !(CLOSE | EXCESS);
+    pub(crate) const TRAILER: u32 = 1 << 13;
+    /// A transfer coding other than `chunked` is tolerated.
+    pub(crate) const CODED: u32 = 1 << 14;
+    /// The major version was not 1.
+    pub(crate) const OTHER_MAJOR: u32 = 1 << 15;
+    /// Rules or CGI look at more fields than framing does.
+    pub(crate) const WATCH: u32 = 1 << 16;
+    /// The operator's rules hold for this response.
+    pub(crate) const EXPECT: u32 = 1 << 17;
+    /// Bytes of the body are looked at for markers.
+    pub(crate) const INSPECT: u32 = 1 << 18;
+    /// A field that makes a CGI response complete was seen.
+    pub(crate) const CGI: u32 = 1 << 19;
+    /// A CGI response has a Location.
+    pub(crate) const LOCATION: u32 = 1 << 20;
+    /// A CGI response has a Content-Type.
+    pub(crate) const CONTENT_TYPE: u32 = 1 << 21;
+    /// A Content-Type that the rules do not allow was seen.
+    pub(crate) const TYPE_BARRED: u32 = 1 << 22;
+    /// The pseudo-field part of a list is over.
+    pub(crate) const REGULAR: u32 = 1 << 23;
+    pub(crate) const PER_HEAD: u32 = !(CLOSE | EXCESS | WATCH);
 }
 
 /// Where the machine stands: which byte it expects next.
@@ -177,7 +187,11 @@ enum State {
     LineFeed,
     LineStart,
     Name,
+    /// White space behind a name, where it is tolerated.
+    AfterName,
     Value,
+    /// A line that is no field, where it is tolerated.
+    NoField,
     /// The LF of the empty line.
     LastLineFeed,
     Length,
@@ -195,6 +209,8 @@ enum State {
     Quoted,
     QuotedPair,
     AfterQuoted,
+    /// An extension that breaks its grammar, where that is tolerated.
+    BrokenExtension,
     ChunkLineFeed,
     ChunkData,
     ChunkDataCr,
@@ -203,10 +219,10 @@ enum State {
     Rejected,
 }
 
-impl Validator {
+impl<'a> Validator<'a> {
     /// The state before the first byte, with the options' defaults. A constant, so that starting is a plain copy of it:
     /// a state put together from single fields would have to wait for them before it could be copied.
-    pub(crate) const START: Validator = Validator {
+    pub(crate) const START: Validator<'static> = Validator {
         base: 0,
         max_body: Options::DEFAULT.max_body,
         content_length: 0,
@@ -214,12 +230,18 @@ impl Validator {
         remaining: 0,
         body: 0,
         overhead: 0,
+        here: 0,
+        tolerated_at: 0,
+        rules: None,
         max_head: Options::DEFAULT.max_head,
         max_line: Options::DEFAULT.max_line,
         max_fields: Options::DEFAULT.max_fields,
         max_interim: Options::DEFAULT.max_interim,
         max_chunk_extension: Options::DEFAULT.max_chunk_extension,
         max_trailer: Options::DEFAULT.max_trailer,
+        max_trailers: Options::DEFAULT.max_trailers,
+        tolerate: Options::DEFAULT.tolerate,
+        tolerances: 0,
         section_len: 0,
         line_len: 0,
         fields: 0,
@@ -227,6 +249,8 @@ impl Validator {
         interim_len: 0,
         extension_len: 0,
         bits: 0,
+        max_name: Options::DEFAULT.max_name as u16,
+        fields_seen: 0,
         code: 0,
         status: 0,
         word_len: 0,
@@ -237,15 +261,19 @@ impl Validator {
         significant: 0,
         framing: Framing::Unknown,
         method: Options::DEFAULT.method,
+        protocol: Options::DEFAULT.protocol,
         reason: Reason::NONE,
+        tolerated: Reason::NONE,
         no_data: Options::DEFAULT.no_data,
         offered_len: 0,
+        markers_found: 0,
+        matched: [0; rules::MAX_MARKERS],
         word: [0; WORD],
         offered: [0; WORD],
     };
 
     /// The state before the first byte.
-    pub fn new(options: &Options<'_>) -> Validator {
+    pub fn new(options: &Options<'a>) -> Validator<'a> {
         let mut validator = Validator::START;
         validator.set(options);
         validator
@@ -253,7 +281,7 @@ impl Validator {
 
     /// Puts the options into a fresh state.
     #[inline]
-    pub(crate) fn set(&mut self, options: &Options<'_>) {
+    pub(crate) fn set(&mut self, options: &Options<'a>) {
         self.max_body = options.max_body;
         self.max_head = options.max_head;
         self.max_line = options.max_line;
@@ -261,6 +289,17 @@ impl Validator {
         self.max_interim = options.max_interim;
         self.max_chunk_extension = options.max_chunk_extension;
         self.max_trailer = options.max_trailer;
+        self.max_trailers = options.max_trailers;
+        self.max_name = options.max_name.min(MAX_NAME) as u16;
+        self.tolerate = options.tolerate;
+        self.rules = options.rules;
+        self.protocol = options.protocol;
+        if options.protocol == Protocol::Cgi {
+            self.state = State::LineStart;
+        }
+        if options.protocol == Protocol::Cgi || options.rules.is_some() {
+            self.bits |= bits::WATCH;
+        }
         self.method = options.method;
         self.no_data = options.no_data;
         self.offered_len = options.upgrade.len().min(WORD) as u8;
@@ -281,12 +320,42 @@ impl Validator {
         verdict
     }
 
+    /// Judges the next bytes as `feed` does, but goes on over DATA while there is room in `ranges`: offset and length in
+    /// `input`. Says how many it has written; the event is DATA if there was no more room.
+    pub fn feed_ranges(&mut self, input: &[u8], ranges: &mut [[usize; 2]]) -> (Verdict, usize) {
+        let (mut taken, mut count) = (0, 0);
+        loop {
+            let (event, consumed, data_len) = self.advance(input.get(taken..).unwrap_or_default());
+            taken += consumed;
+            if event == Event::Data {
+                if let Some(range) = ranges.get_mut(count) {
+                    *range = [taken - data_len, data_len];
+                }
+                count += 1;
+                if count < ranges.len() {
+                    self.base = self.base.saturating_add(consumed as u64);
+                    continue;
+                }
+            }
+            let mut verdict = self.verdict(event, consumed, 0);
+            verdict.consumed = taken;
+            if event == Event::Interim {
+                self.begin_head();
+            }
+            return (verdict, count);
+        }
+    }
+
     /// Takes bytes up to the next event: which it is, how many were taken, and how many of these are data.
     #[inline(always)]
     fn advance(&mut self, input: &[u8]) -> (Event, usize, usize) {
         let mut at = 0;
         loop {
             let step = match self.state {
+                State::Done if self.has(bits::EXPECT) => {
+                    self.here = self.base.saturating_add(at as u64);
+                    self.expect_end()
+                }
                 State::Done => {
                     if at < input.len() {
                         self.bits |= bits::EXCESS;
@@ -305,10 +374,13 @@ impl Validator {
                     self.state = State::Done;
                     continue;
                 }
-                Ok(Step::SectionEnd) => match self.end_head() {
-                    Ok(event) => return (event, at, 0),
-                    Err(reason) => (reason, at - 1),
-                },
+                Ok(Step::SectionEnd) => {
+                    self.here = self.base.saturating_add(at as u64 - 1);
+                    match self.end_head() {
+                        Ok(event) => return (event, at, 0),
+                        Err(reason) => (reason, at - 1),
+                    }
+                }
                 Ok(Step::Data(len)) => return (Event::Data, at, len),
                 Err(reason) => (reason, at),
             };
@@ -324,11 +396,18 @@ impl Validator {
             (State::Done | State::Tunnel, _) | (State::UntilClose, End::Close) => {
                 self.state = State::Done;
                 self.bits |= bits::CLOSE;
-                return self.verdict(Event::Complete, 0, 0);
+                self.here = self.base;
+                match self.expect_end() {
+                    Ok(_) => return self.verdict(Event::Complete, 0, 0),
+                    Err(reason) => reason,
+                }
             }
             (_, End::Timeout) => Reason::READ_TIMEOUT,
             _ if self.base == 0 => Reason::NOTHING_RECEIVED,
             _ if self.framing == Framing::Unknown => Reason::HEAD_INCOMPLETE,
+            (State::Length, End::Close) if matches!(self.protocol, Protocol::Http2 | Protocol::Http3) => {
+                Reason::BODY_SHORT_OF_LENGTH
+            }
             _ => Reason::BODY_INCOMPLETE,
         };
         self.refuse(reason);
@@ -345,7 +424,7 @@ impl Validator {
     #[inline(always)]
     fn verdict(&mut self, event: Event, consumed: usize, data_len: usize) -> Verdict {
         self.base = self.base.saturating_add(consumed as u64);
-        let mut flags = self.bits & (EXCESS | HTTP_1_0 | NORMALISE);
+        let mut flags = self.bits & (EXCESS | HTTP_1_0 | NORMALISE | REFRAME);
         if event == Event::Complete && self.is_reusable() {
             flags |= REUSABLE;
         }
@@ -360,6 +439,9 @@ impl Validator {
             framing: self.framing,
             flags,
             reason: self.reason,
+            tolerated: self.tolerated,
+            tolerated_offset: self.tolerated_at,
+            tolerances: self.tolerances,
         }
     }
 
@@ -370,7 +452,19 @@ impl Validator {
             self.status == 204 && (self.has(bits::CHUNKED) || self.has(bits::LENGTH) && self.content_length > 0);
         let persistent = !self.has(bits::HTTP_1_0) || self.has(bits::KEEP_ALIVE) && !self.has(bits::CHUNKED);
         let delimited = matches!(self.framing, Framing::None | Framing::Length | Framing::Chunked);
-        delimited && persistent && !stray_body && !self.has(bits::CLOSE) && !self.has(bits::EXCESS)
+        let ours = self.protocol == Protocol::Http1;
+        ours && delimited && persistent && !stray_body && !self.has(bits::CLOSE) && !self.has(bits::EXCESS)
+    }
+
+    /// Whether the response comes as bytes.
+    pub(crate) fn reads_bytes(&self) -> bool {
+        // HTTP/2 and HTTP/3, in one instruction: this stands before every feed.
+        self.protocol as u8 & Protocol::Http2 as u8 == 0
+    }
+
+    /// Whether chunk framing is being read, so that data can't be told apart from outside.
+    pub(crate) fn is_in_chunks(&self) -> bool {
+        self.framing == Framing::Chunked && self.state >= State::ChunkSize && self.state < State::Done
     }
 
     #[inline]

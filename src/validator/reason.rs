@@ -2,7 +2,7 @@
 //!
 //! Numbers are part of the ABI: append only, never reused. Names are what people grep for and put into dashboards, so
 //! they are as stable as the numbers. Look-ups are O(1) and total: an unknown number has no name. The clauses are
-//! those of RFC 9110 and RFC 9112; where only a limit of ours was passed, the clause is the one that allows limits.
+//! those of RFC 9110, RFC 9112, RFC 9113 (RFC 9114, section 4 says the same for HTTP/3) and RFC 3875; where only a limit of ours was passed, the clause is the one that allows limits.
 
 use crate::cause::Cause;
 use std::ffi::CStr;
@@ -136,6 +136,52 @@ reasons! {
     BODY_INCOMPLETE = 50, c"body-incomplete", HTTP_RESPONSE_INCOMPLETE, c"RFC 9112 section 8";
     /// The host stopped waiting.
     READ_TIMEOUT = 51, c"read-timeout", CONNECTION_READ_TIMEOUT, c"RFC 9110 section 15.6.5";
+    /// The bytes begin as a TLS record does: the port speaks TLS.
+    TLS_RECORD = 52, c"tls-record", HTTP_PROTOCOL_ERROR, c"RFC 9112 section 4";
+    /// A list of fields without `:status`.
+    STATUS_MISSING = 53, c"status-missing", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.3.2";
+    /// A pseudo-field other than `:status`.
+    PSEUDO_FIELD_UNKNOWN = 54, c"pseudo-field-unknown", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.3";
+    /// A second `:status`.
+    PSEUDO_FIELD_REPEATED = 55, c"pseudo-field-repeated", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.3";
+    /// `:status` behind another field.
+    PSEUDO_FIELD_LATE = 56, c"pseudo-field-late", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.3";
+    /// A pseudo-field in a trailer section.
+    PSEUDO_FIELD_IN_TRAILER = 57, c"pseudo-field-in-trailer", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.1";
+    /// A letter in upper case in the name of an HTTP/2 or HTTP/3 field.
+    FIELD_NAME_UPPERCASE = 58, c"field-name-uppercase", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.2.1";
+    /// White space around the value of an HTTP/2 or HTTP/3 field.
+    FIELD_VALUE_SPACE = 59, c"field-value-space", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.2.1";
+    /// A field that speaks of an HTTP/1 connection: Connection, Transfer-Encoding, TE and their like.
+    CONNECTION_FIELD = 60, c"connection-field", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.2.2";
+    /// 101 over HTTP/2 or HTTP/3, which have no upgrade.
+    UPGRADE_OVER_STREAM = 61, c"upgrade-over-stream", HTTP_UPGRADE_FAILED, c"RFC 9113 section 8.6";
+    /// More data than Content-Length says.
+    BODY_BEYOND_LENGTH = 62, c"body-beyond-length", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.1.1";
+    /// The stream ended with less data than Content-Length says.
+    BODY_SHORT_OF_LENGTH = 63, c"body-short-of-length", HTTP_RESPONSE_INCOMPLETE, c"RFC 9113 section 8.1.1";
+    /// Data in a response that has no content: to HEAD, 204, 304.
+    CONTENT_NOT_ALLOWED = 64, c"content-not-allowed", HTTP_PROTOCOL_ERROR, c"RFC 9110 section 6.4.1";
+    /// Data before the final head or behind the trailers, or fields behind the trailers.
+    FRAME_OUT_OF_PLACE = 65, c"frame-out-of-place", HTTP_PROTOCOL_ERROR, c"RFC 9113 section 8.1";
+    /// A CGI response without Content-Type, Location and Status.
+    CGI_FIELD_MISSING = 66, c"cgi-field-missing", HTTP_PROTOCOL_ERROR, c"RFC 3875 section 6.2";
+    /// A second Content-Type, Location or Status in a CGI response.
+    CGI_FIELD_REPEATED = 67, c"cgi-field-repeated", HTTP_PROTOCOL_ERROR, c"RFC 3875 section 6.3";
+    /// Content-Type is none of those that the operator's rules allow, or is missing.
+    CONTENT_TYPE_UNEXPECTED = 68, c"content-type-unexpected", RESPONSE_UNEXPECTED, c"operator's rule: type";
+    /// The body is smaller than the operator's rules allow.
+    BODY_BELOW_MINIMUM = 69, c"body-below-minimum", RESPONSE_UNEXPECTED, c"operator's rule: min-body";
+    /// The body is larger than the operator's rules allow.
+    BODY_ABOVE_MAXIMUM = 70, c"body-above-maximum", RESPONSE_UNEXPECTED, c"operator's rule: max-body";
+    /// A field that the operator's rules require is missing.
+    REQUIRED_FIELD_MISSING = 71, c"required-field-missing", RESPONSE_UNEXPECTED, c"operator's rule: field";
+    /// A field that the operator's rules forbid is there.
+    FORBIDDEN_FIELD_PRESENT = 72, c"forbidden-field-present", RESPONSE_UNEXPECTED, c"operator's rule: no-field";
+    /// A marker that the operator's rules require is not in the body's first bytes.
+    BODY_MARKER_MISSING = 73, c"body-marker-missing", RESPONSE_UNEXPECTED, c"operator's rule: marker";
+    /// A marker that the operator's rules forbid is in the body's first bytes.
+    BODY_MARKER_FOUND = 74, c"body-marker-found", RESPONSE_UNEXPECTED, c"operator's rule: no-marker";
 }
 
 impl Reason {
@@ -197,7 +243,9 @@ mod tests {
     #[test]
     fn every_refusal_names_its_clause_and_an_error_type() {
         for reason in &Reason::ALL[1..] {
-            assert!(reason.clause_c().to_bytes().starts_with(b"RFC 91"), "{reason:?}");
+            let clause = reason.clause_c().to_bytes();
+            let own = reason.cause() == Cause::RESPONSE_UNEXPECTED;
+            assert!(clause.starts_with(if own { b"operator's rule: " } else { b"RFC " }), "{reason:?}");
             assert!(!reason.cause().properties().proxy_status.is_empty(), "{reason:?}");
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Block {
 
 /// [`Validator::walk`] with the widest form of blocks that the processor has.
 #[inline]
-pub(super) fn lines(validator: &mut Validator, input: &[u8], from: usize) -> usize {
+pub(super) fn lines(validator: &mut Validator<'_>, input: &[u8], from: usize) -> usize {
     #[cfg(target_arch = "x86_64")]
     if x86::is_wide() {
         // SAFETY: the processor has AVX2 and BMI1.
@@ -179,12 +179,12 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,bmi1")]
-    pub(super) fn lines_avx2(validator: &mut Validator, input: &[u8], from: usize) -> usize {
+    pub(super) fn lines_avx2(validator: &mut Validator<'_>, input: &[u8], from: usize) -> usize {
         validator.walk(input, from, |bytes| block_avx2(bytes))
     }
 
     #[inline(never)]
-    pub(super) fn lines_sse2(validator: &mut Validator, input: &[u8], from: usize) -> usize {
+    pub(super) fn lines_sse2(validator: &mut Validator<'_>, input: &[u8], from: usize) -> usize {
         // SAFETY: SSE2 is part of every x86-64.
         validator.walk(input, from, |bytes| unsafe { block_sse2(bytes) })
     }

@@ -5,7 +5,7 @@
 //! "close", which is always safe. Constant cost a byte. Source: RFC 9110, sections 7.6.1, 7.8 and 8.6; RFC 9112, 6.
 
 use super::bytes::{is_ows, is_token, trim};
-use super::{Reason, Validator, bits};
+use super::{Protocol, Reason, Validator, bits, tolerance};
 
 /// The fields whose values or presence matter here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +18,12 @@ pub(super) enum Field {
     Upgrade,
     /// Fields of one hop that an intermediary removes: Keep-Alive, Proxy-Connection.
     HopByHop,
+    /// Transfer-Encoding once it is known to hold more than `chunked`.
+    Codings,
+    /// A field that one of the operator's rules or CGI wants to see, and its value.
+    ContentType,
+    Location,
+    Status,
 }
 
 /// A length in digits, whatever it says: RFC 9110, section 8.6 sets no bound, so we do.
@@ -26,13 +32,13 @@ const MAX_LENGTH_DIGITS: u8 = 64;
 const MAX_SIGNIFICANT_DIGITS: u8 = 19;
 
 /// `value_state`: nothing but white space so far.
-const BEFORE: u8 = 0;
+pub(super) const BEFORE: u8 = 0;
 /// Inside the number, coding or list member; for Transfer-Encoding, BEFORE + the matched bytes of `chunked`.
-const INSIDE: u8 = 1;
+pub(super) const INSIDE: u8 = 1;
 /// White space after it.
-const AFTER: u8 = 255;
+pub(super) const AFTER: u8 = 255;
 
-const CHUNKED: &[u8; 7] = b"chunked";
+pub(super) const CHUNKED: &[u8; 7] = b"chunked";
 
 impl Field {
     /// By name. The name is a token, so setting bit 5 maps upper to lower case and nothing else to a letter or `-`.
@@ -48,6 +54,16 @@ impl Field {
             0 => Field::Other,
             _ => Field::compare(name),
         }
+    }
+
+    /// Whether it decides where a body ends.
+    pub(super) fn is_framing(self) -> bool {
+        matches!(self, Field::ContentLength | Field::TransferEncoding)
+    }
+
+    /// Whether it speaks of an HTTP/1 connection, which other protocols do not have.
+    pub(super) fn is_of_connection(self) -> bool {
+        matches!(self, Field::TransferEncoding | Field::Connection | Field::Upgrade | Field::HopByHop)
     }
 
     fn compare(name: &[u8]) -> Field {
@@ -116,26 +132,33 @@ pub(super) fn is_barred_from_trailers(name: &[u8]) -> bool {
     BARRED.contains(&name)
 }
 
-impl Validator {
+impl Validator<'_> {
     /// The colon was taken and `field` is set.
     pub(super) fn value_begin(&mut self) -> Result<(), Reason> {
         self.value_state = BEFORE;
         self.word_len = 0;
+        if self.protocol == Protocol::Cgi {
+            self.cgi_field()?;
+        }
         match self.field {
             Field::ContentLength | Field::TransferEncoding if self.has(bits::UNFRAMED) => {
                 self.bits |= bits::NORMALISE;
                 self.field = Field::Other;
             }
             Field::ContentLength => {
-                if self.has(bits::CHUNKED) {
-                    return Err(Reason::LENGTH_AND_TRANSFER_ENCODING);
+                if self.has(bits::CHUNKED | bits::CODED) {
+                    self.length_beside_coding()?;
                 }
-                self.length_read = 0;
-                self.digits = 0;
-                self.significant = 0;
+                self.begin_length();
             }
-            Field::TransferEncoding if self.has(bits::LENGTH) => return Err(Reason::LENGTH_AND_TRANSFER_ENCODING),
-            Field::TransferEncoding if self.has(bits::CHUNKED) => return Err(Reason::TRANSFER_ENCODING_REPEATED),
+            Field::TransferEncoding if self.has(bits::LENGTH | bits::CHUNKED | bits::CODED) => {
+                if self.has(bits::LENGTH) {
+                    self.length_beside_coding()?;
+                }
+                if self.has(bits::CHUNKED | bits::CODED) {
+                    self.begin_codings(0, Reason::TRANSFER_ENCODING_REPEATED)?;
+                }
+            }
             Field::Upgrade if self.code != 101 => self.field = Field::Other,
             Field::HopByHop => self.bits |= bits::NORMALISE,
             _ => {}
@@ -143,12 +166,32 @@ impl Validator {
         Ok(())
     }
 
-    /// One byte of the value; it is known to be text.
+    /// RFC 9112, section 6.3: the coding overrides, and who sent both may not be trusted with another response.
+    fn length_beside_coding(&mut self) -> Result<(), Reason> {
+        self.tolerate(tolerance::LENGTH_AND_CODING, Reason::LENGTH_AND_TRANSFER_ENCODING)?;
+        self.bits |= bits::CLOSE;
+        Ok(())
+    }
+
+    fn begin_length(&mut self) {
+        self.length_read = 0;
+        self.digits = 0;
+        self.significant = 0;
+        self.value_state = BEFORE;
+    }
+
+    /// One byte of the value; it is text, or a tolerated control character.
     pub(super) fn value_byte(&mut self, b: u8) -> Result<(), Reason> {
         match self.field {
-            Field::Other | Field::HopByHop => Ok(()),
+            Field::Other | Field::HopByHop | Field::Location => Ok(()),
             Field::ContentLength => self.length_byte(b),
             Field::TransferEncoding => self.coding_byte(b),
+            Field::Codings => self.codings_byte(b),
+            Field::ContentType => {
+                self.type_byte(b);
+                Ok(())
+            }
+            Field::Status => self.cgi_status_byte(b),
             Field::Connection => {
                 self.option_byte(b);
                 Ok(())
@@ -164,15 +207,22 @@ impl Validator {
     /// The line ended.
     pub(super) fn value_end(&mut self) -> Result<(), Reason> {
         match self.field {
-            Field::Other | Field::HopByHop => Ok(()),
+            Field::Other | Field::HopByHop | Field::Location => Ok(()),
             Field::ContentLength => self.length_end(),
             Field::TransferEncoding => {
                 if self.value_state != BEFORE + CHUNKED.len() as u8 && self.value_state != AFTER {
-                    return Err(Reason::TRANSFER_ENCODING_UNKNOWN);
+                    self.begin_codings(self.value_state, Reason::TRANSFER_ENCODING_UNKNOWN)?;
+                    return self.coding_end();
                 }
                 self.bits |= bits::CHUNKED;
                 Ok(())
             }
+            Field::Codings => self.coding_end(),
+            Field::ContentType => {
+                self.type_end();
+                Ok(())
+            }
+            Field::Status => self.cgi_status_end(),
             Field::Connection => {
                 self.option_end();
                 Ok(())
@@ -201,6 +251,12 @@ impl Validator {
                 }
                 Ok(())
             }
+            b',' if self.value_state != BEFORE => {
+                self.tolerate(tolerance::LENGTH_REPEATED, Reason::CONTENT_LENGTH_LIST)?;
+                self.length_end()?;
+                self.begin_length();
+                Ok(())
+            }
             b',' => Err(Reason::CONTENT_LENGTH_LIST),
             _ => Err(Reason::CONTENT_LENGTH_MALFORMED),
         }
@@ -211,8 +267,10 @@ impl Validator {
             return Err(Reason::CONTENT_LENGTH_MALFORMED);
         }
         if self.has(bits::LENGTH) {
-            let same = self.length_read == self.content_length;
-            return Err(if same { Reason::CONTENT_LENGTH_REPEATED } else { Reason::CONTENT_LENGTH_DIFFERS });
+            if self.length_read != self.content_length {
+                return Err(Reason::CONTENT_LENGTH_DIFFERS);
+            }
+            return self.tolerate(tolerance::LENGTH_REPEATED, Reason::CONTENT_LENGTH_REPEATED);
         }
         // Leading zeros are valid, but a reader behind us might take them for octal.
         if self.digits > self.significant.max(1) {
@@ -229,9 +287,15 @@ impl Validator {
         match b {
             _ if is_ows(b) && matched == BEFORE => {}
             _ if is_ows(b) && (matched == whole || matched == AFTER) => self.value_state = AFTER,
-            b',' => return Err(Reason::TRANSFER_ENCODING_LIST),
+            b',' => {
+                self.begin_codings(matched, Reason::TRANSFER_ENCODING_LIST)?;
+                return self.codings_byte(b);
+            }
             _ if CHUNKED.get(usize::from(matched)) == Some(&b.to_ascii_lowercase()) => self.value_state = matched + 1,
-            _ => return Err(Reason::TRANSFER_ENCODING_UNKNOWN),
+            _ => {
+                self.begin_codings(matched, Reason::TRANSFER_ENCODING_UNKNOWN)?;
+                return self.codings_byte(b);
+            }
         }
         Ok(())
     }

@@ -60,9 +60,12 @@ pub const EXCESS: u32 = 2;
 /// The head in question is HTTP/1.0.
 /// cbindgen:ignore
 pub const HTTP_1_0: u32 = 4;
-/// Something was tolerated that must not be forwarded as it came.
+/// Something was tolerated that must not be forwarded as it came, in a head or behind the last chunk.
 /// cbindgen:ignore
 pub const NORMALISE: u32 = 8;
+/// Chunk extensions came, or chunk framing was tolerated: do not forward the framing as it came.
+/// cbindgen:ignore
+pub const REFRAME: u32 = 16;
 
 /// What one call saw.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +86,14 @@ pub struct Verdict {
     pub status: u16,
     /// The framing of the final response.
     pub framing: Framing,
-    /// [`REUSABLE`], [`EXCESS`], [`HTTP_1_0`], [`NORMALISE`].
+    /// [`REUSABLE`], [`EXCESS`], [`HTTP_1_0`], [`NORMALISE`], [`REFRAME`].
     pub flags: u32,
     /// Why it was rejected.
     pub reason: Reason,
+    /// The first thing that was let through and that a strict reader would have refused.
+    pub tolerated: Reason,
+    /// Where that was in the stream.
+    pub tolerated_offset: u64,
+    /// The tolerances that were made use of so far.
+    pub tolerances: u32,
 }

@@ -27,6 +27,8 @@ pub enum Behaviour {
     Hang,
     /// Answers rightly, so much later.
     Slow(Duration),
+    /// Sends the head and half of the body of a right answer, and the rest so much later.
+    Pause(Duration),
     /// Answers with this status in `percent` of cases, else rightly. The echo is the body in both.
     Status {
         /// 200 to 599.
@@ -108,6 +110,7 @@ impl FromStr for Behaviour {
             "bad_chunk" => Behaviour::BadChunk,
             "hang" => Behaviour::Hang,
             "slow" => Behaviour::Slow(ms()?),
+            "pause" => Behaviour::Pause(ms()?),
             "status" => match number("code")? {
                 code @ 200..600 => Behaviour::Status { code: code as u16, percent: percent()? },
                 code => return Err(format!("code={code}: 200 to 599")),
@@ -142,6 +145,7 @@ impl fmt::Display for Behaviour {
             Behaviour::BadChunk => f.write_str("mode=bad_chunk"),
             Behaviour::Hang => f.write_str("mode=hang"),
             Behaviour::Slow(time) => write!(f, "mode=slow&ms={}", time.as_millis()),
+            Behaviour::Pause(time) => write!(f, "mode=pause&ms={}", time.as_millis()),
             Behaviour::Status { code, percent } => write!(f, "mode=status&code={code}&percent={percent}"),
             Behaviour::CloseIdle { percent, within } => {
                 write!(f, "mode=close_idle&percent={percent}&ms={}", within.as_millis())
@@ -176,7 +180,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// For error messages and the command line's help.
 pub const MODES: &str = "ok | raw&bytes=%xx…[&then=close|keep_open|reset] | garbage | break_off | bad_chunk | hang | \
-                         slow&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | race_idle&percent=N | \
+                         slow&ms=N | pause&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | race_idle&percent=N | \
                          reset | refuse | trickle&ms=N | reset_on_accept | drop_syns; share=N& before it: in N % of cases";
 
 #[cfg(test)]
@@ -194,6 +198,7 @@ mod tests {
             Behaviour::BadChunk,
             Behaviour::Hang,
             Behaviour::Slow(Duration::from_millis(30)),
+            Behaviour::Pause(Duration::from_millis(30)),
             Behaviour::Status { code: 503, percent: 20 },
             Behaviour::CloseIdle { percent: 50, within: Duration::from_millis(9) },
             Behaviour::RaceIdle { percent: 20 },

@@ -9,10 +9,12 @@
 
 pub mod backend;
 pub mod behaviour;
+pub mod cases;
 pub mod client;
 pub mod echo;
 pub mod error_log;
 pub mod executions;
+pub mod h2;
 pub mod load;
 mod master;
 pub mod message;
@@ -22,6 +24,7 @@ pub mod ports;
 pub mod process;
 pub mod process_backend;
 pub mod proxy;
+pub mod raw;
 pub mod report;
 pub mod rng;
 pub mod scratch;

@@ -155,6 +155,15 @@ fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behav
             wire.send(&body)?;
             Ok(After::Close)
         }
+        Behaviour::Pause(time) => {
+            let close = !request.keep_alive || shared.draining.load(Ordering::Relaxed);
+            let (head, body) = right_answer(shared, request, 200, close);
+            let (first, rest) = body.split_at(body.len() / 2);
+            wire.send(&[&head, first].concat())?;
+            std::thread::sleep(*time);
+            wire.send(rest)?;
+            Ok(if close { After::Close } else { After::Next })
+        }
         Behaviour::Status { code, percent } => {
             let code = if shared.percent(*percent) { *code } else { 200 };
             send_right(wire, shared, request, code)

@@ -191,7 +191,76 @@ static void requests(void) {
   tidegate_table_free(table);
 }
 
+static tidegate_field field(const char *name, const char *value) {
+  tidegate_field line = TIDEGATE_FIELD_INIT;
+  line.name = name;
+  line.name_len = strlen(name);
+  line.value = value;
+  line.value_len = strlen(value);
+  return line;
+}
+
+// Lists, policies, rules: what a host of HTTP/2 or FastCGI calls, and what an operator asks for.
+static void responses(void) {
+  static const char folded[] = "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nConnection: y\r\nY: c\r\nContent-Length: 007\r\n\r\n";
+  static const char html[] = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n";
+  static const char text[] = "type application/json; no-marker \"oops\" within 1k";
+  tidegate_validator validator;
+  tidegate_validator_options options = TIDEGATE_VALIDATOR_OPTIONS_INIT;
+  tidegate_verdict verdict = TIDEGATE_VERDICT_INIT;
+  tidegate_rules *rules = NULL;
+  tidegate_field list[3];
+  char out[128], why[240];
+  size_t len = 0;
+
+  options.protocol = TIDEGATE_PROTOCOL_HTTP_2;
+  list[0] = field(":status", "200");
+  list[1] = field("content-length", "5");
+  list[2] = field("Server", "x");
+  CHECK(tidegate_validator_start(&validator, &options) == TIDEGATE_OK);
+  CHECK(tidegate_validator_feed(&validator, "x", 1, &verdict) == TIDEGATE_ERR_STATE);
+  CHECK(tidegate_validator_fields(&validator, NULL, 1, &verdict) == TIDEGATE_ERR_NULL);
+  CHECK(tidegate_validator_fields(&validator, list, 2, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_HEAD && verdict.status == 200 && verdict.consumed == 2);
+  CHECK(verdict.framing == TIDEGATE_FRAMING_LENGTH && verdict.content_length == 5);
+  CHECK(tidegate_validator_data(&validator, "hel", 3, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_NEED_MORE);
+  CHECK(tidegate_validator_finish(&validator, TIDEGATE_END_CLOSE, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_REJECT && verdict.reason == TIDEGATE_REASON_BODY_SHORT_OF_LENGTH);
+  CHECK(verdict.cause == TIDEGATE_CAUSE_HTTP_RESPONSE_INCOMPLETE);
+  CHECK(tidegate_validator_start(&validator, &options) == TIDEGATE_OK);
+  CHECK(tidegate_validator_fields(&validator, list, 3, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_REJECT && verdict.reason == TIDEGATE_REASON_FIELD_NAME_UPPERCASE);
+  CHECK(verdict.consumed == 2 && strcmp(tidegate_reason_clause(verdict.reason), "RFC 9113 section 8.2.1") == 0);
+
+  options = (tidegate_validator_options)TIDEGATE_VALIDATOR_OPTIONS_INIT;
+  options.policy = 9;
+  CHECK(tidegate_validator_start(&validator, &options) == TIDEGATE_ERR_INVALID);
+  options.policy = TIDEGATE_POLICY_COMPATIBLE;
+  CHECK(tidegate_validator_start(&validator, &options) == TIDEGATE_OK);
+  CHECK(tidegate_validator_feed(&validator, folded, sizeof folded - 1, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_HEAD && (verdict.flags & TIDEGATE_VERDICT_FLAG_NORMALISE));
+  CHECK(verdict.tolerated == TIDEGATE_REASON_LINE_FOLDED && verdict.tolerated_offset == 23);
+  CHECK(verdict.tolerances == TIDEGATE_TOLERATE_FOLDED);
+  CHECK(tidegate_head_rewrite(folded, verdict.consumed, out, 3, &len) == TIDEGATE_ERR_BUFFER && len == 46);
+  CHECK(tidegate_head_rewrite(folded, verdict.consumed, out, sizeof out, &len) == TIDEGATE_OK);
+  CHECK(len == 46 && memcmp(out, "HTTP/1.1 200 OK\r\nX: a b\r\nContent-Length: 7\r\n\r\n", len) == 0);
+
+  CHECK(tidegate_rules_new("min-body x", 10, &rules) == TIDEGATE_ERR_INVALID && rules == NULL);
+  CHECK(tidegate_last_error(why, sizeof why, &len) == TIDEGATE_OK && memcmp(why, "rules, byte 9: not a size", 25) == 0);
+  CHECK(tidegate_rules_new(text, sizeof text - 1, &rules) == TIDEGATE_OK);
+  options = (tidegate_validator_options)TIDEGATE_VALIDATOR_OPTIONS_INIT;
+  options.rules = rules;
+  CHECK(tidegate_validator_start(&validator, &options) == TIDEGATE_OK);
+  CHECK(tidegate_validator_feed(&validator, html, sizeof html - 1, &verdict) == TIDEGATE_OK);
+  CHECK(verdict.event == TIDEGATE_VERDICT_REJECT && verdict.reason == TIDEGATE_REASON_CONTENT_TYPE_UNEXPECTED);
+  CHECK(verdict.cause == TIDEGATE_CAUSE_RESPONSE_UNEXPECTED);
+  tidegate_rules_free(rules);
+  tidegate_rules_free(NULL);
+}
+
 int main(void) {
+  responses();
   versions();
   statuses();
   nulls();

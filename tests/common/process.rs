@@ -25,3 +25,14 @@ pub fn wait(pid: i32) -> i32 {
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
     status
 }
+
+/// Zeroed memory that this process and those forked from it share, apart from any table. Never unmapped.
+pub fn shared_words(count: usize) -> &'static [std::sync::atomic::AtomicU64] {
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping, zeroed, of whole pages, checked; atomics take any bits.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), count * 8, access, flags, -1, 0);
+        assert_ne!(memory, libc::MAP_FAILED);
+        std::slice::from_raw_parts(memory.cast(), count)
+    }
+}

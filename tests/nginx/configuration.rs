@@ -94,9 +94,21 @@ fn bad_words_of_location_directives_are_refused() {
         ("tidegate_retry maybe;", &["\"maybe\"", "default, safe, off"]),
         ("tidegate_label \"a b\";", &["\"a b\"", "1 to 64 printable"]),
         ("tidegate_answer html; tidegate_answer html;", &["duplicate"]),
+        ("tidegate_hold_back 64k 50ms;", &["invalid number of arguments"]),
+        ("tidegate_hold_back 64k;", &["\"64k\"", "\"on\" or \"off\""]),
     ];
     for (directive, words) in cases {
         assert_refused(&Config::tidegate().server(directive), words);
+    }
+    for (value, words) in [
+        ("0", ["\"0\"", "1 to 16m"]),
+        ("17m", ["\"17m\"", "1 to 16m"]),
+        ("64k 0", ["\"0\"", "1ms to 1m"]),
+        ("off 1s", ["\"off\"", "\"off\" alone"]),
+        ("1k; tidegate_hold_back off", ["duplicate", "tidegate_hold_back"]),
+    ] {
+        let directives = format!("tidegate round_robin; tidegate_hold_back {value};");
+        assert_refused(&upstream(&directives, &[SERVER], ""), &words);
     }
     let location = Config::tidegate().server("location /s { tidegate_status xml; }");
     assert_refused(&location, &["\"xml\"", "?format=text"]);
@@ -113,14 +125,22 @@ fn parameters_without_effect_are_warned_of() {
 fn every_directive_is_accepted() {
     need_nginx!();
     let full = "tidegate least_request fails=3 eject=500ms eject_max=10s trials=1 attempts=3 budget=10% budget_min=5 \
-                backoff=10ms backoff_max=100ms deadline=5s statuses=500,503 panic=40% label=orders-service;";
+                backoff=10ms backoff_max=100ms deadline=5s statuses=500,503 panic=40% label=orders-service; \
+                tidegate_hold_back 256k 100ms;";
     let servers =
         [SERVER, "127.0.0.1:2 weight=3 max_conns=10", "127.0.0.1:3 backup", "[::1]:4 down", "unix:/run/x.sock"];
     let config = upstream(full, &servers, "keepalive 4; zone app 64k;")
-        .upstream("b", "tidegate round_robin budget=off panic=off statuses=off;", &[SERVER.to_owned()], "")
+        .upstream(
+            "b",
+            "tidegate round_robin budget=off panic=off statuses=off; tidegate_hold_back off;",
+            &[SERVER.to_owned()],
+            "",
+        )
         .http("tidegate_table peers=100 upstreams=8 workers=16;")
-        .http("tidegate_answer problem; tidegate_label gate; tidegate_retry off;")
-        .server("location /a { tidegate_answer off; tidegate_retry safe; proxy_pass http://app; }")
+        .http("tidegate_answer problem; tidegate_label gate; tidegate_retry off; tidegate_hold_back off;")
+        .server(
+            "location /a { tidegate_answer off; tidegate_retry safe; tidegate_hold_back on; proxy_pass http://app; }",
+        )
         .server("location = /s { tidegate_status; }");
     let (ok, text) = nginx_test(&config).unwrap();
     assert!(ok, "{text}");

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bed;
+mod bodies;
 mod configuration;
 mod failover;
 mod heads;
@@ -14,3 +15,4 @@ mod subrequests;
 mod survival;
 mod tables;
 mod variables;
+mod wire;

@@ -82,6 +82,21 @@ fn a_short_body_that_breaks_off_is_had_from_another_peer() {
 }
 
 #[test]
+fn a_peer_that_breaks_off_its_bodies_costs_no_get_and_is_ejected() {
+    for fault in broken_bodies() {
+        let mut bed = Bed::new(3, &["--hold-ms", "20000", "--eject-failures", "3", "--eject-base-ms", "60000"]);
+        bed.backends[0].set(fault.clone()).unwrap();
+        for i in 0..40 {
+            let response = bed.echoed(&Request::get(&format!("/{i}?pad=2000")));
+            assert_ne!(response.fields.first("x-backend"), Some("b0"), "{fault}");
+        }
+        // Out for a minute: it was asked until its third failure, and no more.
+        assert_eq!(bed.backends[0].requests(), 3, "{fault}");
+        bed.end();
+    }
+}
+
+#[test]
 fn the_gateway_says_what_went_wrong() {
     let mut bed = Bed::new(1, &["--read-timeout-ms", "100", "--label", "gate"]);
     for (fault, status, error) in [

@@ -21,6 +21,7 @@ mod faults;
 mod framing;
 mod memcheck;
 mod processes;
+mod wire;
 
 /// For a machine that is very busy: a bound, never a measurement.
 const LIMIT: Duration = Duration::from_secs(20);

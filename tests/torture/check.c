@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { REQUESTS_MOST = 128 };
 
@@ -267,6 +268,26 @@ static const char *check_slots(void) {
   return NULL;
 }
 
+// The file is not there, or opens at once; then it is a table that can be used, and the next opener finds the same.
+static const char *check_file(void) {
+  tidegate_table *table = NULL, *again = NULL;
+  tidegate_event event = TIDEGATE_EVENT_INIT;
+  uint64_t cursor = 0, second = 0;
+  uint32_t id;
+  DEMAND(file_open(2, &table) == 0, "the file does not open");
+  DEMAND(tidegate_upstream_open(table, "app", 3, NULL, &id) == 0, "the table in the file can't be used");
+  DEMAND(file_open(2, &again) == 0 && tidegate_upstream_find(again, "app", 3, &id) == 0, "two openers, two tables");
+  if (tidegate_table_next_event(again, &cursor, &event) == 0) {
+    DEMAND(event.kind == TIDEGATE_EVENT_TABLE_REPLACED && event.number == 1, "an event that nobody wrote");
+    second = cursor;
+    DEMAND(tidegate_table_next_event(again, &second, &event) != 0, "it was replaced twice");
+  }
+  tidegate_table_free(table);
+  tidegate_table_free(again);
+  unlink(file_path());
+  return NULL;
+}
+
 static const char *check_on(const struct operation *operation, const struct view *before, const struct view *after,
                             unsigned turn) {
   const char *wrong;
@@ -296,6 +317,7 @@ static const char *check_on(const struct operation *operation, const struct view
   DEMAND(report(&world.own, TIDEGATE_CAUSE_NONE, &decision) == 0, "the survivor's own request was lost");
   if ((wrong = check_in_flight(0)) != NULL) return wrong;
   if (operation->membership && (wrong = check_slots()) != NULL) return wrong;
+  if (operation->file && (wrong = check_file()) != NULL) return wrong;
   DEMAND(sleeps == slept, "the survivor had to sleep");
   return NULL;
 }

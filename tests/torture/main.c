@@ -6,6 +6,9 @@
 //                    (system calls, /proc) before and behind every instruction that changed the table, and at a sample
 //   torture full     every operation is killed at every instruction
 //
+// What works on a file changes it by system calls alone until it has its name: those are killed before and behind each
+// system call, and at a few other places.
+//
 // Exit status: 0 all as it should be, 1 not, 77 ptrace is not permitted here.
 
 #include "torture.h"
@@ -21,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SHORT = 3000, SAMPLE = 100, IMAGES_MOST = 4096, INSTRUCTIONS_MOST = 1 << 18, HANG_S = 20, NOT_PERMITTED = 77 };
+enum { SHORT = 3000, SAMPLE = 100, FILE_SAMPLE = 10, CALLS_MOST = 512, IMAGES_MOST = 4096, INSTRUCTIONS_MOST = 1 << 18, HANG_S = 20, NOT_PERMITTED = 77 };
 
 // The library sleeps nowhere but in these: a survivor that had to wait for the dead is seen without a clock.
 volatile long sleeps;
@@ -70,6 +73,8 @@ struct run {
   unsigned long strayed;
   // The instructions that left them.
   unsigned long left_by[IMAGES_MOST];
+  // Instructions that are system calls.
+  unsigned long calls, call[CALLS_MOST];
   char first[240];
 };
 
@@ -153,6 +158,10 @@ static void trace(struct run *run) {
   memcpy(last, world.memory, world.size);
   do {
     record(run->instructions, victim_at(victim));
+    if (run->operation->file && victim_at_syscall(victim)) {
+      must(run->calls < CALLS_MOST, "too many system calls");
+      run->call[run->calls++] = run->instructions;
+    }
     state = victim_step(victim);
     run->instructions++;
     if (memcmp(last, world.memory, world.size) == 0) continue;
@@ -200,7 +209,10 @@ static int chosen(const struct run *run, unsigned long steps) {
   for (i = 0; i < run->images; i++) {
     if (steps == run->left_by[i] || steps + 1 == run->left_by[i]) return 1;
   }
-  return steps % (run->instructions / SAMPLE) == 0 || steps == run->instructions;
+  for (i = 0; i < run->calls; i++) {
+    if (steps == run->call[i] || steps == run->call[i] + 1) return 1;
+  }
+  return steps % (run->instructions / (run->operation->file ? FILE_SAMPLE : SAMPLE)) == 0 || steps == run->instructions;
 }
 
 static int torture(const struct operation *operation, int full) {
@@ -215,7 +227,7 @@ static int torture(const struct operation *operation, int full) {
   if (!reference(&run)) return NOT_PERMITTED;
   trace(&run);
   for (steps = 0; steps <= run.instructions; steps++) {
-    if (full || run.instructions <= SHORT || chosen(&run, steps)) kill_after(&run, steps);
+    if ((full && !operation->file) || run.instructions <= SHORT || chosen(&run, steps)) kill_after(&run, steps);
   }
   world_free();
   good = (run.violations != 0) == (operation->planted != 0);

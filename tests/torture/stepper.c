@@ -62,6 +62,14 @@ uintptr_t victim_at(pid_t victim) {
   return (uintptr_t)address;
 }
 
+int victim_at_syscall(pid_t victim) {
+  static const unsigned long code = 0x050f, two_bytes = 0xffff;
+  long word;
+  errno = 0;
+  word = ptrace(PTRACE_PEEKTEXT, victim, victim_at(victim), NULL);
+  return errno == 0 && ((unsigned long)word & two_bytes) == code;
+}
+
 int victim_run_to(pid_t victim, uintptr_t address, unsigned times) {
   static const unsigned long trap = 0xcc, low_byte = 0xff;
   long word;

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { PEERS_MOST = 16, EVENTS_MOST = 16, WORKERS_MOST = 3, LIMIT = 3 };
+enum { PEERS_MOST = 20, EVENTS_MOST = 16, WORKERS_MOST = 3, LIMIT = 3 };
 
 static const uint64_t SECOND = 1000000000u;
 
@@ -87,6 +87,8 @@ struct operation {
   int limited;
   // The lists differ: look for lost slots too.
   int membership;
+  // It works on the file of this table besides, which must open whole: see `file_path`.
+  int file;
   // Violations must be found: the fault is planted.
   int planted;
 };
@@ -108,6 +110,9 @@ tidegate_worker *join(uint64_t seed);
 tidegate_status begin(tidegate_worker *worker, tidegate_request *request, uint32_t method, tidegate_pick *pick);
 tidegate_status report(tidegate_request *request, uint32_t cause, tidegate_decision *decision);
 void look(struct view *view);
+// A name on a tmpfs for this run's file.
+const char *file_path(void);
+tidegate_status file_open(uint32_t peers, tidegate_table **table);
 void must(int holds, const char *what);
 
 // stepper.c
@@ -118,6 +123,8 @@ pid_t victim_start(const struct operation *operation);
 int victim_step(pid_t victim);
 // The address of its next instruction.
 uintptr_t victim_at(pid_t victim);
+// Whether that is a system call.
+int victim_at_syscall(pid_t victim);
 // At full speed to the n-th time that it comes to an address. COMPLETED: it did not so often.
 int victim_run_to(pid_t victim, uintptr_t address, unsigned times);
 // To the end of the operation, at full speed.

@@ -155,3 +155,21 @@ void look(struct view *view) {
   tidegate_upstream_count(world.table, world.upstream, TIDEGATE_CAUSE_CONNECTION_TERMINATED, &view->terminated);
   view->second = tidegate_upstream_find(world.table, "second", 6, &second);
 }
+
+const char *file_path(void) {
+  static char path[64];
+  // Of the survivor: a victim, forked from it, asks for the same.
+  if (path[0] == 0) snprintf(path, sizeof path, "/dev/shm/tidegate-torture-%ld", (long)getpid());
+  return path;
+}
+
+// Opens it or makes it, in place of one of other capacities.
+tidegate_status file_open(uint32_t peers, tidegate_table **table) {
+  tidegate_table_options options = TIDEGATE_TABLE_OPTIONS_INIT;
+  options.max_upstreams = 1;
+  options.max_peers = peers;
+  options.max_workers = 2;
+  options.events = EVENTS_MOST;
+  options.on_mismatch = TIDEGATE_MISMATCH_REPLACE;
+  return tidegate_table_open(file_path(), strlen(file_path()), &options, world.now, table);
+}

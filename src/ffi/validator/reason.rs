@@ -104,6 +104,52 @@ pub const TIDEGATE_REASON_HEAD_INCOMPLETE: u32 = 49;
 pub const TIDEGATE_REASON_BODY_INCOMPLETE: u32 = 50;
 /// The host stopped waiting.
 pub const TIDEGATE_REASON_READ_TIMEOUT: u32 = 51;
+/// The bytes begin as a TLS record does: the port speaks TLS.
+pub const TIDEGATE_REASON_TLS_RECORD: u32 = 52;
+/// A list of fields without `:status`.
+pub const TIDEGATE_REASON_STATUS_MISSING: u32 = 53;
+/// A pseudo-field other than `:status`.
+pub const TIDEGATE_REASON_PSEUDO_FIELD_UNKNOWN: u32 = 54;
+/// A second `:status`.
+pub const TIDEGATE_REASON_PSEUDO_FIELD_REPEATED: u32 = 55;
+/// `:status` behind another field.
+pub const TIDEGATE_REASON_PSEUDO_FIELD_LATE: u32 = 56;
+/// A pseudo-field in a trailer section.
+pub const TIDEGATE_REASON_PSEUDO_FIELD_IN_TRAILER: u32 = 57;
+/// A letter in upper case in the name of an HTTP/2 or HTTP/3 field.
+pub const TIDEGATE_REASON_FIELD_NAME_UPPERCASE: u32 = 58;
+/// White space around the value of an HTTP/2 or HTTP/3 field.
+pub const TIDEGATE_REASON_FIELD_VALUE_SPACE: u32 = 59;
+/// A field that speaks of an HTTP/1 connection: Connection, Transfer-Encoding, TE and their like.
+pub const TIDEGATE_REASON_CONNECTION_FIELD: u32 = 60;
+/// 101 over HTTP/2 or HTTP/3, which have no upgrade.
+pub const TIDEGATE_REASON_UPGRADE_OVER_STREAM: u32 = 61;
+/// More data than Content-Length says.
+pub const TIDEGATE_REASON_BODY_BEYOND_LENGTH: u32 = 62;
+/// The stream ended with less data than Content-Length says.
+pub const TIDEGATE_REASON_BODY_SHORT_OF_LENGTH: u32 = 63;
+/// Data in a response that has no content: to HEAD, 204, 304.
+pub const TIDEGATE_REASON_CONTENT_NOT_ALLOWED: u32 = 64;
+/// Data before the final head or behind the trailers, or fields behind the trailers.
+pub const TIDEGATE_REASON_FRAME_OUT_OF_PLACE: u32 = 65;
+/// A CGI response without Content-Type, Location and Status.
+pub const TIDEGATE_REASON_CGI_FIELD_MISSING: u32 = 66;
+/// A second Content-Type, Location or Status in a CGI response.
+pub const TIDEGATE_REASON_CGI_FIELD_REPEATED: u32 = 67;
+/// Content-Type is none of those that the operator's rules allow, or is missing.
+pub const TIDEGATE_REASON_CONTENT_TYPE_UNEXPECTED: u32 = 68;
+/// The body is smaller than the operator's rules allow.
+pub const TIDEGATE_REASON_BODY_BELOW_MINIMUM: u32 = 69;
+/// The body is larger than the operator's rules allow.
+pub const TIDEGATE_REASON_BODY_ABOVE_MAXIMUM: u32 = 70;
+/// A field that the operator's rules require is missing.
+pub const TIDEGATE_REASON_REQUIRED_FIELD_MISSING: u32 = 71;
+/// A field that the operator's rules forbid is there.
+pub const TIDEGATE_REASON_FORBIDDEN_FIELD_PRESENT: u32 = 72;
+/// A marker that the operator's rules require is not in the body's first bytes.
+pub const TIDEGATE_REASON_BODY_MARKER_MISSING: u32 = 73;
+/// A marker that the operator's rules forbid is in the body's first bytes.
+pub const TIDEGATE_REASON_BODY_MARKER_FOUND: u32 = 74;
 
 #[cfg(test)]
 mod tests {

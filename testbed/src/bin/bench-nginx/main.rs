@@ -37,6 +37,9 @@ struct Options {
     /// The client's connections, each with one request under way
     #[arg(long, default_value = "16")]
     connections: NonZeroUsize,
+    /// Bytes of a response's body
+    #[arg(long, default_value = "1024")]
+    body: usize,
     /// Backends
     #[arg(long, default_value = "4")]
     backends: NonZeroUsize,
@@ -53,10 +56,10 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> Result<(), String> {
-    let stage = Stage::set(&options.selector, options.backends.get())?;
+    let stage = Stage::set(&options.selector, options.backends.get(), options.body)?;
     println!(
-        "{}: {} requests to each in a pair, over {} connections, {} backends; gateway {}",
-        options.selector, options.requests, options.connections, options.backends, stage.placement
+        "{}: {} requests to each in a pair, over {} connections, {} backends, {} bytes of body; gateway {}",
+        options.selector, options.requests, options.connections, options.backends, options.body, stage.placement
     );
     println!("CPU of the gateway's worker, us a request\n\n pair    stock  tidegate   ratio");
     let mut pairs = Vec::new();

@@ -28,7 +28,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts it all.
-    pub fn set(selector: &str, backends: usize) -> Result<Stage, String> {
+    pub fn set(selector: &str, backends: usize, body: usize) -> Result<Stage, String> {
         let own = format!("tidegate {selector};");
         let (balancer, stock) = match selector {
             "round_robin" => (&*own, ""),
@@ -39,7 +39,7 @@ impl Stage {
         if !nginx_config::module().exists() {
             return Err("the module is not built: make nginx-module".into());
         }
-        let (behind, servers) = start_backends(backends)?;
+        let (behind, servers) = start_backends(backends, body)?;
         let stock = Nginx::start(&gateway(Config::plain(), stock, &servers))?;
         let tidegate = Nginx::start(&gateway(Config::tidegate(), balancer, &servers))?;
         let placement = match cpu::two() {
@@ -133,11 +133,16 @@ impl Load<'_> {
 }
 
 /// All of them are one nginx: with a worker each they would only take CPUs from the gateway.
-fn start_backends(count: usize) -> Result<(Nginx, Vec<String>), String> {
+fn start_backends(count: usize, body: usize) -> Result<(Nginx, Vec<String>), String> {
     let mut config = Config::plain().http(&format!("keepalive_requests {WITHOUT_END};"));
     config.workers = 1;
-    let body = "0123456789abcdef".repeat(64);
-    let answer = format!("{FIELDS} location / {{ return 200 {body}; }}");
+    // nginx takes no longer word than 4 KiB in its configuration.
+    let answer = format!(
+        "{FIELDS} set $piece {}; location / {{ return 200 {}{}; }}",
+        "x".repeat(PIECE),
+        "${piece}".repeat(body / PIECE),
+        "x".repeat(body % PIECE)
+    );
     let mut servers = Vec::new();
     for _ in 1..count {
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -186,6 +191,9 @@ const FIELDS: &str = r#"default_type application/json;
     add_header X-Request-Id "0f8fad5b-d9cb-469f-a165-70867728950e";
     add_header Strict-Transport-Security "max-age=31536000; includeSubDomains";
     add_header X-Content-Type-Options nosniff;"#;
+
+/// Bytes of a piece that a longer body is made of.
+const PIECE: usize = 1024;
 
 /// Some 20 ms: long beside what the change of gateways costs in cold caches, short beside what disturbs.
 const TURN: usize = 500;
