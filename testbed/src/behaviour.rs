@@ -180,8 +180,9 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// For error messages and the command line's help.
 pub const MODES: &str = "ok | raw&bytes=%xx…[&then=close|keep_open|reset] | garbage | break_off | bad_chunk | hang | \
-                         slow&ms=N | pause&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | race_idle&percent=N | \
-                         reset | refuse | trickle&ms=N | reset_on_accept | drop_syns; share=N& before it: in N % of cases";
+                         slow&ms=N | pause&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | \
+                         race_idle&percent=N | reset | refuse | trickle&ms=N | reset_on_accept | drop_syns; \
+                         share=N& before it: in N % of cases";
 
 #[cfg(test)]
 mod tests {

@@ -21,5 +21,5 @@ fn two_faults_at_two_proxies_make_a_report() {
     assert_eq!(rows.len(), 4, "{text}");
     assert!(rows[0].contains("**kill**") && rows[2].contains("**blackhole**"), "{text}");
     // Every configuration stands there in full.
-    assert!(text.contains("proxy_next_upstream error timeout") && text.contains("tidegate round_robin;"), "{text}");
+    assert!(text.contains("proxy_next_upstream error timeout") && text.contains("tidegate peak_ewma;"), "{text}");
 }

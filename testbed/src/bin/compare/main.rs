@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 300)]
     rate: u32,
     /// Tidegate's selector, with parameters if need be
-    #[arg(long, default_value = "round_robin")]
+    #[arg(long, default_value = "peak_ewma")]
     selector: String,
     /// Write the report into this file (docs/comparison.md)
     #[arg(long, value_name = "FILE")]
