@@ -34,8 +34,8 @@ const OUT: u64 = 1 << 63;
 const HIGHEST: f32 = 1e15;
 /// What a peer counts as while no peer of its upstream was ever measured.
 const UNKNOWN_NS: f32 = 1e6;
-/// A pick looks at what requests in flight have waited if the estimate is as old as this; 5 ms where τ is a second.
-const WAITED: u32 = 8;
+/// A pick looks at what requests in flight have waited if the estimate is as old as this: 43 ms where τ is a second.
+const WAITED: u32 = 64;
 /// Decayed by more than this an estimate says nothing; its stamp is brought nearer, lest it seem to lie ahead.
 const OLDEST: u32 = 64 * UNIT;
 

@@ -27,6 +27,8 @@ pub struct Document<'a> {
     pub proxies: &'a [(Kind, String)],
     pub absent: &'a [Kind],
     pub rows: &'a [Row],
+    /// Cells without figures, and why.
+    pub failed: &'a [String],
     pub remark: &'a str,
     pub took: Duration,
 }
@@ -69,6 +71,9 @@ impl Document<'_> {
         }
         for kind in self.absent {
             writeln!(f, "- {}: **absent**, not compared", kind.name())?;
+        }
+        for cell in self.failed {
+            writeln!(f, "- **Could not be measured**: {}", cell.replace('\n', " "))?;
         }
         if !self.remark.is_empty() {
             writeln!(f, "- {}", self.remark)?;

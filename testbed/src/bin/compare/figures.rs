@@ -105,10 +105,11 @@ impl Figures {
         })
     }
 
-    /// Of several runs the one in the middle by CPU; there is one at least.
-    pub fn median(mut runs: Vec<Figures>) -> Figures {
+    /// Of several runs the one in the middle by CPU.
+    pub fn median(mut runs: Vec<Figures>) -> Option<Figures> {
         runs.sort_by(|a, b| a.cpu_us.unwrap_or(f64::MAX).total_cmp(&b.cpu_us.unwrap_or(f64::MAX)));
-        runs.swap_remove(runs.len() / 2)
+        let middle = runs.len() / 2;
+        (middle < runs.len()).then(|| runs.swap_remove(middle))
     }
 
     /// Of both methods.

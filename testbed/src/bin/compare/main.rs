@@ -97,20 +97,28 @@ fn compare(options: &Options) -> Result<(), String> {
         println!("{}: absent. {}", kind.name(), kind.how_to_get());
     }
     println!();
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for fault in faults {
         println!("{}: {}\n  {}", fault.name, fault.what, figures::HEADINGS);
         let present = proxies.iter().map(|(kind, _)| *kind).filter(|kind| fault.by_load || *kind != Kind::LeastConn);
         let present: Vec<_> = present.collect();
         let mut runs = vec![Vec::new(); present.len()];
         for (i, &kind) in (0..fault.rounds).flat_map(|_| present.iter().enumerate()) {
-            let figures =
-                cell::run(kind, fault, &setting).map_err(|e| format!("{} at {}: {e}", fault.name, kind.name()))?;
+            let figures = match cell::run(kind, fault, &setting) {
+                Ok(figures) => figures,
+                // One that failed doesn't take the others with it.
+                Err(why) => {
+                    println!("  {:<18}failed: {why}", kind.name());
+                    failed.push(format!("{} at {}: {why}", fault.name, kind.name()));
+                    continue;
+                }
+            };
             println!("  {:<18}{figures}", kind.name());
             figures.samples.iter().for_each(|sample| println!("  {:<18}  {sample}", ""));
             runs[i].push(figures);
         }
-        let cells = present.iter().zip(runs).map(|(&kind, runs)| (kind, Figures::median(runs))).collect();
+        let cells = present.iter().zip(runs);
+        let cells = cells.filter_map(|(&kind, runs)| Some((kind, Figures::median(runs)?))).collect();
         println!();
         rows.push(Row { fault, cells });
     }
@@ -124,6 +132,7 @@ fn compare(options: &Options) -> Result<(), String> {
             proxies: &proxies,
             absent: &absent,
             rows: &rows,
+            failed: &failed,
             remark: &options.remark,
             took: begun.elapsed(),
         };
