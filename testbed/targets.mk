@@ -7,3 +7,15 @@ bench-slow: nginx-module ## One peer ten times slower behind a real nginx: p99 b
 .PHONY: bench-nginx
 bench-nginx: nginx-module ## What the nginx module costs: CPU a request beside stock nginx, paired runs
 	cargo run -q --release -p tidegate-testbed --bin bench-nginx -- $(BENCH_NGINX)
+
+.PHONY: compare
+compare: setup-compare nginx-module ## Stock nginx, HAProxy, Envoy and Tidegate under the same faults: one table, some 14 minutes
+	cargo run -q --release -p tidegate-testbed --bin compare -- $(COMPARE)
+
+.PHONY: compare-report
+compare-report: setup-compare nginx-module ## The same, written into docs/comparison.md
+	cargo run -q --release -p tidegate-testbed --bin compare -- --write docs/comparison.md $(COMPARE)
+
+.PHONY: setup-compare
+setup-compare:
+	@sh scripts/setup.sh compare

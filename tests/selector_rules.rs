@@ -269,6 +269,45 @@ fn the_cheapest_is_picked_and_a_failure_is_not_cheap() {
     assert!(counts.iter().enumerate().all(|(i, &n)| i == 3 || i == 5 || n > 500), "{counts:?}");
 }
 
+/// Once its estimate decayed while requests hung on it, and so it drew ever more of them.
+#[test]
+fn a_peer_that_hangs_draws_few_requests_and_one_that_idles_is_not_slow() {
+    let policy = Policy { selector: Selector::PeakEwma, ..Policy::default() };
+    let mut world = World::new(policy, &(1..=4).map(peer).collect::<Vec<_>>());
+    // 300 requests a second that take 10 ms, so that some three are open at a time: oldest first.
+    let mut open: Vec<(u64, usize, tidegate::failover::Request)> = Vec::new();
+    let mut counts = [0; 4];
+    for n in 0..900u64 {
+        world.now += 10 * MS / 3;
+        while let Some(i) = open.iter().position(|(since, place, _)| {
+            let hangs = *place == 2 && n >= 300;
+            !hangs && world.now - since >= 10 * MS
+        }) {
+            let (since, _, mut request) = open.remove(i);
+            request.report(&tidegate::failover::Outcome { total_ns: world.now - since, ..ok() }, world.now).unwrap();
+            request.end(world.now);
+        }
+        let mut request = keyed(&world, n);
+        let place = pick(&world, &mut request).unwrap();
+        counts[place] += usize::from(n >= 300);
+        open.push((world.now, place, request));
+    }
+    let hanging = open.iter().filter(|(_, place, _)| *place == 2).count();
+    assert!(hanging <= 6 && counts[2] <= 6, "{counts:?}");
+    // Idle for long, then two at once: the second one has no reason to think the peer slow.
+    open.drain(..).for_each(|(_, _, mut request)| request.end(world.now));
+    let mut lone = World::new(policy, &[peer(1)]);
+    lone.serve().unwrap();
+    lone.now += 60_000 * MS;
+    let (mut first, mut second) = (keyed(&lone, 1), keyed(&lone, 2));
+    pick(&lone, &mut first).unwrap();
+    lone.now += MS;
+    pick(&lone, &mut second).unwrap();
+    assert!(lone.views()[0].latency_ns <= 2 * MS, "{}", lone.views()[0].latency_ns);
+    first.end(lone.now);
+    second.end(lone.now);
+}
+
 #[test]
 fn equal_costs_make_no_herd() {
     let world = World::new(

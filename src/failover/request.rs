@@ -346,7 +346,7 @@ impl Request {
                 && (table.is_current(self.upstream, &snapshot)
                     || table.peer_upstream(choice.peer.slot()) == Some(self.upstream))
             {
-                self.note_in_flight(choice.peer.slot(), now);
+                self.note_pick(choice.peer.slot(), now);
                 return Ok(choice);
             }
             table::end(cell, worker.seat.writers);
@@ -769,6 +769,17 @@ impl Request {
             self.table().lower_in_flight(self.upstream);
         }
         self.note_in_flight(attempt.slot, now);
+    }
+
+    /// The same for the peer of a new attempt, whose estimate a request that hangs there raises.
+    fn note_pick(&self, slot: u32, now: u64) {
+        let seat = &self.worker().seat;
+        if self.policy.selector().needs_latency()
+            && let (Some(aggregate), Some(place)) = (seat.aggregate(slot), self.worker().place(self.upstream))
+        {
+            let (stamp, rate) = (place.upstream.latency_stamp(now), place.upstream.latency_rate());
+            seat.latency.note_pick(slot, aggregate.load(Ordering::Relaxed), stamp, rate);
+        }
     }
 
     /// Writes a peer's key where the selector compares keys.

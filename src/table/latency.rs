@@ -3,7 +3,9 @@
 //! One word a peer holds the estimate (an `f32` of nanoseconds, high half; negative: assumed, not measured) and when it was made (a
 //! *stamp*, low half: time in units of τ·ln 2 / 1024, modulo 2^32). A sample at or above the estimate replaces it; a
 //! lower one draws it down by 1 − e^(−Δt/τ): Finagle's peak EWMA. The estimate of a peer that nobody asks decays by
-//! e^(−Δt/τ), so that it is asked again.
+//! e^(−Δt/τ), so that it is asked again. Not that of one that is asked and answers nothing: a pick that finds requests
+//! in flight raises the estimate to the time since the last answer, or since the peer was last idle, which is what the
+//! oldest of them has waited at least. Else a peer that hangs would look cheaper the longer it hangs.
 //!
 //! A peer's cost is estimate × (requests in flight + 1) / weight. Costs are kept as logarithms to base 2 in units of
 //! 1/1024. All estimates decay at the same rate, so log(cost at its stamp) + stamp orders the peers at any time and need
@@ -28,8 +30,12 @@ const UNIT: u32 = 1024;
 const PARKED: u32 = 1 << 30;
 /// In a place: the peer was not eligible when its key was written anew.
 const OUT: u64 = 1 << 63;
+/// No estimate is above this many nanoseconds.
+const HIGHEST: f32 = 1e15;
 /// What a peer counts as while no peer of its upstream was ever measured.
 const UNKNOWN_NS: f32 = 1e6;
+/// A pick looks at what requests in flight have waited if the estimate is as old as this: 43 ms where τ is a second.
+const WAITED: u32 = 64;
 /// Decayed by more than this an estimate says nothing; its stamp is brought nearer, lest it seem to lie ahead.
 const OLDEST: u32 = 64 * UNIT;
 
@@ -93,7 +99,7 @@ impl Estimate {
     /// At its stamp. Any bits are some estimate.
     #[inline(always)]
     fn ns(self) -> f32 {
-        f32::from_bits(halves(self.0).0 & 0x7fff_ffff).clamp(1.0, 1e15)
+        f32::from_bits(halves(self.0).0 & 0x7fff_ffff).clamp(1.0, HIGHEST)
     }
 
     /// How long ago it was made; a stamp that lies ahead, by another worker's clock, is now.
@@ -101,6 +107,11 @@ impl Estimate {
     fn age(self, now: u32) -> u32 {
         let age = now.wrapping_sub(self.0 as u32);
         if age > i32::MAX as u32 { 0 } else { age }
+    }
+
+    /// The same kind of estimate with another value and stamp.
+    fn moved(self, ns: f32, stamp: u32) -> Estimate {
+        if self.is_measured() { Estimate::new(ns, stamp) } else { Estimate::assumed(ns, stamp) }
     }
 
     /// What it has decayed to.
@@ -154,6 +165,17 @@ impl Latency {
         self.write_key(slot, estimate, in_flight)
     }
 
+    /// Writes the key of a peer that was just picked and now has so many requests in flight, this one among them.
+    #[inline(always)]
+    pub fn note_pick(&self, slot: u32, in_flight: u32, now: u32, rate: u64) -> Option<()> {
+        let word = self.estimates.get(slot as usize)?;
+        let mut estimate = Estimate(word.load(Ordering::Relaxed));
+        if estimate.0 == 0 || estimate.age(now) >= WAITED {
+            estimate = stale(word, estimate, in_flight, now, rate);
+        }
+        self.write_key(slot, estimate, in_flight)
+    }
+
     /// Takes a sample in, and writes the key.
     #[inline(always)]
     pub fn note(&self, slot: u32, sample_ns: u64, in_flight: u32, now: u32) -> Option<()> {
@@ -165,7 +187,7 @@ impl Latency {
 
     /// Takes a failure in: it never makes a peer cheaper.
     pub fn note_failure(&self, slot: u32, sample_ns: u64, in_flight: u32, now: u32) -> Option<()> {
-        let before = Estimate(self.estimates.get(slot as usize)?.load(Ordering::Relaxed)).ns();
+        let before = Estimate(self.estimates.get(slot as usize)?.load(Ordering::Relaxed)).decayed(now);
         self.note(slot, sample_ns.max(before as u64 + 1), in_flight, now)
     }
 
@@ -181,6 +203,30 @@ impl Latency {
     pub fn keys(&self, offset: usize, count: usize) -> Option<&'static [AtomicU32]> {
         self.keys.get(first_key(offset)..)?.get(..count)
     }
+}
+
+/// What a pick makes of an estimate that no report has touched for a while. Its stamp is the last answer's time, or the
+/// time at which the peer was picked while it was idle: since then something was in flight all the time.
+#[cold]
+fn stale(word: &AtomicU64, estimate: Estimate, in_flight: u32, now: u32, rate: u64) -> Estimate {
+    let known = estimate.0 != 0;
+    let estimate = if known { estimate } else { Estimate::assumed(UNKNOWN_NS, now) };
+    let decayed = estimate.decayed(now);
+    let next = if in_flight <= 1 {
+        // The same cost at any time: only what comes to wait from now on counts.
+        estimate.moved(decayed, now)
+    } else {
+        let age = estimate.age(now);
+        let waited = ((u128::from(age) << 40) / u128::from(rate.max(1))) as f32;
+        if known && waited <= decayed {
+            return estimate;
+        }
+        // So much at its stamp that it is `waited` now; where that leaves the range, from now on.
+        let then = waited / exp2_of_minus(age);
+        if then <= HIGHEST { estimate.moved(then.max(1.0), now.wrapping_sub(age)) } else { estimate.moved(waited, now) }
+    };
+    word.store(next.0, Ordering::Relaxed);
+    next
 }
 
 /// Where the keys of the snapshot at this offset of the arena begin, aligned for vectors: there is one for each line of

@@ -132,6 +132,12 @@ impl SeatedUpstream {
         latency::stamp(self.0[word::DECAY].load(Ordering::Relaxed), now)
     }
 
+    /// The rate of these times.
+    #[inline(always)]
+    pub fn latency_rate(&self) -> u64 {
+        self.0[word::DECAY].load(Ordering::Relaxed)
+    }
+
     /// Whether picks may have to bring out peers to trial, or to ignore health.
     #[inline(always)]
     pub fn has_ailing(&self) -> bool {

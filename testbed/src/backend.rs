@@ -6,10 +6,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 
 use crate::behaviour::Behaviour;
 use crate::executions::Executions;
@@ -23,6 +27,7 @@ pub struct Backend {
     shared: Arc<Shared>,
     addr: SocketAddr,
     door: Option<Door>,
+    wall: Option<Wall>,
 }
 
 impl Backend {
@@ -33,6 +38,7 @@ impl Backend {
             name: name.to_owned(),
             executions: Arc::clone(executions),
             behaviour: Mutex::default(),
+            service_us: AtomicU64::new(0),
             rng: Mutex::new(Rng::new(u64::from(port))),
             draining: AtomicBool::new(false),
             requests: AtomicU64::new(0),
@@ -42,7 +48,7 @@ impl Backend {
         });
         let addr = (Ipv4Addr::LOCALHOST, port).into();
         let door = Some(Door::open(addr, &shared)?);
-        Ok(Backend { shared, addr, door })
+        Ok(Backend { shared, addr, door, wall: None })
     }
 
     /// Its name in X-Backend and in the echo.
@@ -65,16 +71,28 @@ impl Backend {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
-    /// How it answers from the next request on. `Refuse` closes the listener and every connection before this
-    /// returns; anything else listens again on the same port if need be.
+    /// How long it works on each answer of its own making before it sends it; at first no time at all.
+    pub fn take_time(&self, service: Duration) {
+        self.shared.service_us.store(service.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// How it answers from the next request on. `Refuse` and `DropSyns` close the listener and every connection before
+    /// this returns, `ResetOnAccept` the connections; anything else listens again on the same port if need be.
     pub fn set(&mut self, behaviour: Behaviour) -> io::Result<()> {
-        let refuse = behaviour == Behaviour::Refuse;
-        *lock(&self.shared.behaviour) = behaviour;
-        if refuse {
-            self.close();
-        } else if self.door.is_none() {
-            self.shared.draining.store(false, Ordering::Relaxed);
-            self.door = Some(Door::open(self.addr, &self.shared)?);
+        *lock(&self.shared.behaviour) = behaviour.clone();
+        self.wall = None;
+        match behaviour {
+            Behaviour::Refuse => self.close(),
+            Behaviour::DropSyns => {
+                self.close();
+                self.wall = Some(Wall::build(self.addr)?);
+            }
+            _ if self.door.is_none() => {
+                self.shared.draining.store(false, Ordering::Relaxed);
+                self.door = Some(Door::open(self.addr, &self.shared)?);
+            }
+            Behaviour::ResetOnAccept => self.shared.shut(Shutdown::Both),
+            _ => {}
         }
         Ok(())
     }
@@ -115,6 +133,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) requests: AtomicU64,
     behaviour: Mutex<Behaviour>,
+    service_us: AtomicU64,
     rng: Mutex<Rng>,
     accepted: AtomicU64,
     /// A copy of each connection's socket, to shut it down by.
@@ -126,6 +145,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn behaviour(&self) -> Behaviour {
         lock(&self.behaviour).clone()
+    }
+
+    pub(crate) fn service(&self) -> Duration {
+        Duration::from_micros(self.service_us.load(Ordering::Relaxed))
     }
 
     pub(crate) fn percent(&self, percent: u8) -> bool {
@@ -194,6 +217,11 @@ fn accept(listener: &TcpListener, shut: &AtomicBool, shared: &Arc<Shared>) {
                 continue;
             }
         };
+        if *lock(&shared.behaviour) == Behaviour::ResetOnAccept {
+            // Linger of zero makes the close a RST.
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+            continue;
+        }
         let Ok(copy) = stream.try_clone() else { continue };
         let id = shared.accepted.fetch_add(1, Ordering::Relaxed);
         lock(&shared.open).insert(id, copy);
@@ -202,6 +230,23 @@ fn accept(listener: &TcpListener, shut: &AtomicBool, shared: &Arc<Shared>) {
         if thread.is_err() {
             lock(&shared.open).remove(&id);
         }
+    }
+}
+
+/// A listener whose queue is full and that never accepts: Linux then drops every SYN, as a host that is gone would.
+struct Wall {
+    _listener: OwnedFd,
+    /// What fills the queue: one connection, because one of none still holds one.
+    _filler: TcpStream,
+}
+
+impl Wall {
+    fn build(addr: SocketAddr) -> io::Result<Wall> {
+        let listener = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        net::sockopt::set_socket_reuseaddr(&listener, true)?;
+        net::bind(&listener, &addr)?;
+        net::listen(&listener, 0)?;
+        Ok(Wall { _listener: listener, _filler: TcpStream::connect(addr)? })
     }
 }
 

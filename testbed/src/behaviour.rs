@@ -43,10 +43,29 @@ pub enum Behaviour {
         /// Longest time from answer to close.
         within: Duration,
     },
+    /// Answers rightly; in `percent` of cases resets the connection as the next request comes, which it does not read:
+    /// what a close looks like that has crossed with a request.
+    RaceIdle {
+        /// 0 to 100.
+        percent: u8,
+    },
     /// Resets the connection instead of an answer.
     Reset,
     /// Does not listen; connections that were there are closed.
     Refuse,
+    /// Sends the head of a right answer one byte at a time, this long apart.
+    Trickle(Duration),
+    /// Resets every connection as soon as it is accepted, and those that were there.
+    ResetOnAccept,
+    /// Connections that were there are closed, and the kernel drops whatever asks for a new one.
+    DropSyns,
+    /// The other behaviour in `percent` of cases, else a right answer. For what concerns a request, not a connection.
+    Share {
+        /// 0 to 100.
+        percent: u8,
+        /// What these do.
+        of: Box<Behaviour>,
+    },
 }
 
 /// What follows raw bytes.
@@ -71,6 +90,10 @@ impl FromStr for Behaviour {
         };
         let percent = || Ok::<_, String>(number("percent")?.min(100) as u8);
         let ms = || number("ms").map(Duration::from_millis);
+        if let Some((share, rest)) = text.strip_prefix("?share=").and_then(|text| text.split_once('&')) {
+            let percent = share.parse().map_err(|_| format!("share={share} is no percentage"))?;
+            return Ok(Behaviour::Share { percent, of: Box::new(rest.parse()?) });
+        }
         Ok(match query(&text, "mode").unwrap_or_default() {
             "ok" => Behaviour::Ok,
             "raw" => Behaviour::Raw(
@@ -93,8 +116,12 @@ impl FromStr for Behaviour {
                 code => return Err(format!("code={code}: 200 to 599")),
             },
             "close_idle" => Behaviour::CloseIdle { percent: percent()?, within: ms()? },
+            "race_idle" => Behaviour::RaceIdle { percent: percent()? },
             "reset" => Behaviour::Reset,
             "refuse" => Behaviour::Refuse,
+            "trickle" => Behaviour::Trickle(ms()?),
+            "reset_on_accept" => Behaviour::ResetOnAccept,
+            "drop_syns" => Behaviour::DropSyns,
             other => return Err(format!("mode={other}: {MODES}")),
         })
     }
@@ -123,8 +150,13 @@ impl fmt::Display for Behaviour {
             Behaviour::CloseIdle { percent, within } => {
                 write!(f, "mode=close_idle&percent={percent}&ms={}", within.as_millis())
             }
+            Behaviour::RaceIdle { percent } => write!(f, "mode=race_idle&percent={percent}"),
             Behaviour::Reset => f.write_str("mode=reset"),
             Behaviour::Refuse => f.write_str("mode=refuse"),
+            Behaviour::Trickle(gap) => write!(f, "mode=trickle&ms={}", gap.as_millis()),
+            Behaviour::ResetOnAccept => f.write_str("mode=reset_on_accept"),
+            Behaviour::DropSyns => f.write_str("mode=drop_syns"),
+            Behaviour::Share { percent, of } => write!(f, "share={percent}&{of}"),
         }
     }
 }
@@ -148,7 +180,9 @@ fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// For error messages and the command line's help.
 pub const MODES: &str = "ok | raw&bytes=%xx…[&then=close|keep_open|reset] | garbage | break_off | bad_chunk | hang | \
-                         slow&ms=N | pause&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | reset | refuse";
+                         slow&ms=N | pause&ms=N | status&code=N&percent=N | close_idle&percent=N&ms=N | \
+                         race_idle&percent=N | reset | refuse | trickle&ms=N | reset_on_accept | drop_syns; \
+                         share=N& before it: in N % of cases";
 
 #[cfg(test)]
 mod tests {
@@ -168,8 +202,13 @@ mod tests {
             Behaviour::Pause(Duration::from_millis(30)),
             Behaviour::Status { code: 503, percent: 20 },
             Behaviour::CloseIdle { percent: 50, within: Duration::from_millis(9) },
+            Behaviour::RaceIdle { percent: 20 },
             Behaviour::Reset,
             Behaviour::Refuse,
+            Behaviour::Trickle(Duration::from_millis(50)),
+            Behaviour::ResetOnAccept,
+            Behaviour::DropSyns,
+            Behaviour::Share { percent: 50, of: Box::new(Behaviour::BreakOff) },
         ] {
             assert_eq!(behaviour.to_string().parse(), Ok(behaviour));
         }

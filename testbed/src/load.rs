@@ -78,6 +78,7 @@ impl Load {
     pub fn start(&self) -> Running {
         let shared = Arc::new(Shared {
             load: self.clone(),
+            begun: Instant::now(),
             state: Mutex::default(),
             work: Condvar::new(),
             changed: Condvar::new(),
@@ -162,6 +163,11 @@ impl Running {
         lock(&self.shared.state).kills.push(Instant::now());
     }
 
+    /// Time since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.shared.begun.elapsed()
+    }
+
     /// Stops the schedule early.
     pub fn stop(&self) {
         lock(&self.shared.state).stopped = true;
@@ -192,6 +198,7 @@ impl Drop for Running {
 
 struct Shared {
     load: Load,
+    begun: Instant,
     state: Mutex<State>,
     /// For workers: a job, or the end. Apart, or each result would wake hundreds of them.
     work: Condvar,
@@ -234,7 +241,6 @@ struct Job {
 
 impl Shared {
     fn follow_schedule(self: &Arc<Shared>) {
-        let start = Instant::now();
         let gap_ns = 1_000_000_000 / u64::from(self.load.rate.max(1));
         let mut state = lock(&self.state);
         for k in 0..self.load.max_requests {
@@ -242,7 +248,7 @@ impl Shared {
             if due_in >= self.load.duration {
                 break;
             }
-            let due = start + due_in;
+            let due = self.begun + due_in;
             while let Some(left) = due.checked_duration_since(Instant::now()).filter(|_| !state.stopped) {
                 state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -293,6 +299,7 @@ impl Shared {
                 let entry = Entry {
                     is_post,
                     answer,
+                    due: job.due - self.begun,
                     latency: ended - job.due,
                     late: sent - job.due > LATE,
                     in_outage: state.outages.meet(sent, ended),

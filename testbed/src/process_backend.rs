@@ -23,6 +23,7 @@ pub struct ProcessBackend {
     name: String,
     addr: SocketAddr,
     log: PathBuf,
+    service: Duration,
     running: Option<Running>,
 }
 
@@ -35,12 +36,24 @@ struct Running {
 impl ProcessBackend {
     /// Starts `program backend …`; port 0 takes a free one. It notes what it carries out in `executions`' file.
     pub fn start(program: &Path, name: &str, port: u16, executions: &Executions) -> io::Result<ProcessBackend> {
+        ProcessBackend::start_working(program, name, port, executions, Duration::ZERO)
+    }
+
+    /// The same, working so long on each answer.
+    pub fn start_working(
+        program: &Path,
+        name: &str,
+        port: u16,
+        executions: &Executions,
+        service: Duration,
+    ) -> io::Result<ProcessBackend> {
         let port = if port == 0 { free_port() } else { port };
         let mut backend = ProcessBackend {
             program: program.to_owned(),
             name: name.to_owned(),
             addr: ([127, 0, 0, 1], port).into(),
             log: executions.path().to_owned(),
+            service,
             running: None,
         };
         backend.restart()?;
@@ -87,7 +100,8 @@ impl ProcessBackend {
     pub fn restart(&mut self) -> io::Result<()> {
         self.kill();
         let mut child = Command::new(&self.program)
-            .args(["backend", "--name", &self.name, "--port", &self.addr.port().to_string(), "--log"])
+            .args(["backend", "--name", &self.name, "--port", &self.addr.port().to_string()])
+            .args(["--service-ms", &self.service.as_millis().to_string(), "--log"])
             .arg(&self.log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -128,6 +142,9 @@ pub struct Args {
     /// Append-only file in which it notes the requests that it read whole
     #[arg(long, default_value = "/dev/null")]
     log: PathBuf,
+    /// How long it works on each answer
+    #[arg(long, default_value_t = 0)]
+    service_ms: u64,
     /// How it answers; later by a line `fault mode=…` on standard input
     #[arg(long, default_value = "mode=ok", value_name = "mode=…")]
     fault: Behaviour,
@@ -137,6 +154,7 @@ pub struct Args {
 pub fn run(args: Args) -> io::Result<()> {
     let executions = Arc::new(Executions::open(args.log)?);
     let mut backend = Backend::start(&args.name, args.port, &executions)?;
+    backend.take_time(Duration::from_millis(args.service_ms));
     backend.set(args.fault)?;
     println!("listening on {}", backend.addr());
     for line in io::stdin().lock().lines() {

@@ -34,6 +34,21 @@ pub struct Report {
     pub late: u64,
     /// Some failures of each kind, in words.
     pub samples: Vec<String>,
+    /// Every request, in the order in which results came.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// One request and what came of it. Times count from the start of the load.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// When it was due.
+    pub due: Duration,
+    /// When its result was known.
+    pub ended: Duration,
+    /// A POST, or else a GET.
+    pub is_post: bool,
+    /// Its result.
+    pub verdict: Verdict,
 }
 
 /// Counts of one method.
@@ -71,6 +86,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) is_post: bool,
     pub(crate) verdict: &'a Verdict,
     pub(crate) answer: Option<(u16, Origin)>,
+    pub(crate) due: Duration,
     pub(crate) latency: Duration,
     pub(crate) late: bool,
     pub(crate) in_outage: bool,
@@ -84,6 +100,12 @@ impl Report {
     pub(crate) fn add(&mut self, entry: Entry) {
         let tally = if entry.is_post { &mut self.post } else { &mut self.get };
         tally.done += 1;
+        self.exchanges.push(Exchange {
+            due: entry.due,
+            ended: entry.due + entry.latency,
+            is_post: entry.is_post,
+            verdict: entry.verdict.clone(),
+        });
         self.late += u64::from(entry.late);
         tally.raced += u64::from(entry.raced);
         if entry.lost_with_worker {
@@ -128,6 +150,7 @@ impl Report {
         }
         self.latency_us.extend_from_slice(&other.latency_us);
         self.late += other.late;
+        self.exchanges.extend_from_slice(&other.exchanges);
         other.samples.iter().for_each(|sample| self.sample(sample.clone()));
     }
 
@@ -244,6 +267,7 @@ mod tests {
             is_post: false,
             verdict,
             answer: Some((200, Origin::Upstream)),
+            due: Duration::ZERO,
             latency: Duration::from_millis(1),
             late: false,
             in_outage: false,

@@ -31,12 +31,18 @@ pub(crate) fn connection(wire: &mut Wire, shared: &Shared) {
             }
         };
         shared.requests.fetch_add(1, Ordering::Relaxed);
+        let mut behaviour = shared.behaviour();
+        if let Behaviour::Share { percent, of } = behaviour {
+            behaviour = if shared.percent(percent) { *of } else { Behaviour::Ok };
+        }
+        if request.path == HEALTH && matches!(behaviour, Behaviour::Status { .. }) {
+            behaviour = Behaviour::Ok;
+        }
         let id = request.fields.first("x-request-id").unwrap_or_default();
         if shared.executions.note(&request.method, id, &shared.name).is_err() {
             // A request that can't be noted must not look carried out.
             return;
         }
-        let behaviour = shared.behaviour();
         match answer(wire, shared, &request, &behaviour) {
             Ok(After::Next) => {}
             Ok(After::Close) | Err(_) => {
@@ -99,6 +105,9 @@ fn read_request(wire: &mut Wire) -> Result<Request, Broken> {
 }
 
 fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behaviour) -> io::Result<After> {
+    if !matches!(behaviour, Behaviour::Slow(_) | Behaviour::Hang | Behaviour::Reset) {
+        std::thread::sleep(shared.service());
+    }
     match behaviour {
         Behaviour::Raw(bytes, then) => {
             wire.send(bytes)?;
@@ -121,8 +130,9 @@ fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behav
             Ok(After::Close)
         }
         Behaviour::Reset => Ok(After::Reset),
-        // The listener is closed already: this request came just before.
-        Behaviour::Refuse => Ok(After::Close),
+        // The listener is closed already, or what comes is being reset: this request came just before.
+        Behaviour::Refuse | Behaviour::DropSyns => Ok(After::Close),
+        Behaviour::ResetOnAccept => Ok(After::Reset),
         Behaviour::BreakOff => {
             let (head, body) = right_answer(shared, request, 200, false);
             wire.send(&[head.as_slice(), &body[..body.len() / 2]].concat())?;
@@ -135,6 +145,15 @@ fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behav
         Behaviour::Slow(time) => {
             std::thread::sleep(*time);
             send_right(wire, shared, request, 200)
+        }
+        Behaviour::Trickle(gap) => {
+            let (head, body) = right_answer(shared, request, 200, true);
+            for byte in head {
+                wire.send(&[byte])?;
+                std::thread::sleep(*gap);
+            }
+            wire.send(&body)?;
+            Ok(After::Close)
         }
         Behaviour::Pause(time) => {
             let close = !request.keep_alive || shared.draining.load(Ordering::Relaxed);
@@ -161,7 +180,15 @@ fn answer(wire: &mut Wire, shared: &Shared, request: &Request, behaviour: &Behav
             // A request that came in time is answered like any other: the connection wasn't idle.
             Ok(if next.is_ok() { After::Next } else { After::Close })
         }
-        Behaviour::Ok => send_right(wire, shared, request, 200),
+        Behaviour::RaceIdle { percent } => {
+            let after = send_right(wire, shared, request, 200)?;
+            if !shared.percent(*percent) || matches!(after, After::Close) {
+                return Ok(after);
+            }
+            Ok(if wire.fill().is_ok() { After::Reset } else { After::Close })
+        }
+        // What a share leaves over.
+        Behaviour::Ok | Behaviour::Share { .. } => send_right(wire, shared, request, 200),
     }
 }
 
@@ -214,6 +241,8 @@ fn chunked(body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The page that active checks ask for. A backend whose answers have the wrong status is green here all the same.
+const HEALTH: &str = "/health";
 /// What a TLS server, or a broken one, might send.
 const GARBAGE: &[u8] = b"\x15\x03\x01\x00\x02\x02\x46 this is \xff\xfe no HTTP \x00 at all\r\nnor: is this\r\n\r\n";
 const BAD_CHUNK: &str = "Transfer-Encoding: chunked\r\n\r\n5\r\nright\r\nwrong\r\nno size\r\n0\r\n\r\n";

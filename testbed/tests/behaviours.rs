@@ -246,3 +246,57 @@ fn a_process_obeys_dies_and_comes_back_on_its_port() {
 
 /// For exchanges that are to succeed: never reached but on a machine that stands still.
 const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn reset_on_accept_answers_nobody_and_ends() {
+    let mut bed = bed(Behaviour::Ok);
+    assert_eq!(bed.get().unwrap().status, 200);
+    bed.backend.set(Behaviour::ResetOnAccept).unwrap();
+    // Sometimes connect() itself sees it.
+    assert!(matches!(bed.get(), Err(Failure::Nothing(_) | Failure::Connect(_))));
+    assert_eq!(bed.backend.requests(), 1);
+    bed.backend.set(Behaviour::Ok).unwrap();
+    assert_eq!(bed.get().unwrap().status, 200);
+}
+
+#[test]
+fn dropped_syns_make_a_connect_wait() {
+    let mut bed = bed(Behaviour::Ok);
+    assert_eq!(bed.get().unwrap().status, 200);
+    bed.backend.set(Behaviour::DropSyns).unwrap();
+    let mut client = Client::new(bed.backend.addr(), Duration::from_millis(50));
+    assert_eq!(client.connect(), Err(Failure::Connect(std::io::ErrorKind::TimedOut)));
+    bed.backend.set(Behaviour::Ok).unwrap();
+    assert_eq!(bed.get().unwrap().status, 200);
+}
+
+#[test]
+fn a_trickled_head_is_whole_in_the_end() {
+    let mut bed = bed(Behaviour::Trickle(Duration::from_micros(100)));
+    let request = Request::get("/x?pad=200").id("g");
+    assert!(request.is_echoed_by(&bed.get().unwrap()));
+}
+
+#[test]
+fn a_share_of_none_and_of_all() {
+    for (percent, status) in [(0, 200), (100, 503)] {
+        let of = Box::new(Behaviour::Status { code: 503, percent: 100 });
+        let mut bed = bed(Behaviour::Share { percent, of });
+        assert_eq!(bed.get().unwrap().status, status);
+    }
+}
+
+#[test]
+fn a_wrong_status_spares_the_health_page() {
+    let mut bed = bed(Behaviour::Status { code: 503, percent: 100 });
+    assert_eq!(bed.get().unwrap().status, 503);
+    assert_eq!(bed.client.exchange(&Request::get("/health")).unwrap().status, 200);
+}
+
+#[test]
+fn race_idle_resets_as_the_next_request_comes() {
+    let mut bed = bed(Behaviour::RaceIdle { percent: 100 });
+    assert_eq!(bed.get().unwrap().status, 200);
+    assert!(matches!(bed.get(), Err(Failure::Nothing(_))));
+    assert_eq!((bed.backend.requests(), bed.client.connections()), (1, 1));
+}

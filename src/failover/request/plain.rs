@@ -82,7 +82,7 @@ impl Request {
         if !self.begin(&found, published, cell) {
             return self.take_back(cell, Some(aggregate));
         }
-        plain.seat.latency.note_in_flight(slot, before.wrapping_add(1), stamp);
+        plain.seat.latency.note_pick(slot, before.wrapping_add(1), stamp, plain.upstream.latency_rate());
         let peer = found.peer();
         Some(self.open(peer, Choice::COUNTED, now))
     }
