@@ -292,10 +292,10 @@
 // It ejected the peer.
 #define TIDEGATE_DECISION_FLAG_EJECTED 2
 
-// A buffer of this many bytes holds every answer.
+// A buffer of this many bytes holds every answer without a template; with one see `tidegate_template_answer_max`.
 #define TIDEGATE_ANSWER_MAX 8192
 
-// Body format: by the client's `accept`.
+// Body format: by the request's `content_type` (gRPC) and `accept`.
 #define TIDEGATE_FORMAT_AUTO 0
 
 // `{"error":{"code":502,"message":"Bad Gateway","details":…}}`, application/json.
@@ -313,10 +313,17 @@
 // text/plain; charset=utf-8.
 #define TIDEGATE_FORMAT_TEXT 5
 
+// gRPC's trailers-only response: HTTP status 200, application/grpc, no body; `grpc-status` is 14 (UNAVAILABLE) for 502,
+// 503 and 504, as gRPC maps HTTP statuses, and 2 (UNKNOWN) for 500; `grpc-message` is the sentence, percent-encoded.
+// gRPC needs HTTP/2: a host that speaks it takes the parts and ends the stream with the head. `tidegate_answer_write`
+// gives the same over HTTP/1.1 with a Content-Length of 0, for a hop in front that translates.
+#define TIDEGATE_FORMAT_GRPC 6
+
 // The request was HEAD: the same head, no body. The parts' `body` is still there, for its length.
 #define TIDEGATE_ANSWER_HEAD 1
 
-// Write `Connection: close`.
+// Write `Connection: close`. Without this flag and the next no such field is written, as HTTP/2 and HTTP/3 need it, and
+// an HTTP/1.1 host that keeps the connection.
 #define TIDEGATE_ANSWER_CLOSE 2
 
 // Write `Connection: keep-alive` (for HTTP/1.0 clients). CLOSE wins over it.
@@ -390,11 +397,27 @@
 // The old table was left from before a reboot, which starts CLOCK_MONOTONIC anew.
 #define TIDEGATE_REPLACED_REBOOT 4
 
+// The text of a template is at most this long.
+#define TIDEGATE_TEMPLATE_MAX 65536
+
 // Weighted smooth round robin: the default here.
 #define TIDEGATE_SELECTOR_ROUND_ROBIN 1
 
 // Weighted power of two choices on requests in flight.
 #define TIDEGATE_SELECTOR_LEAST_REQUEST 2
+
+// Weighted random choice.
+#define TIDEGATE_SELECTOR_RANDOM 3
+
+// Least latency (an average that peaks at once) times (requests in flight + 1), divided by weight: exact up to 128
+// peers, best of four above.
+#define TIDEGATE_SELECTOR_PEAK_EWMA 4
+
+// Consistent hashing of `tidegate_request_options.key`.
+#define TIDEGATE_SELECTOR_MAGLEV 5
+
+// The same with a client's address as the key.
+#define TIDEGATE_SELECTOR_SOURCE_HASH 6
 
 // When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 #define TIDEGATE_PANIC_SPREAD 1
@@ -660,7 +683,7 @@
 // Content-Length is a list.
 #define TIDEGATE_REASON_CONTENT_LENGTH_LIST 21
 
-// Content-Length has more than 19 significant digits or more than 64 digits.
+// Content-Length is above 2^63 - 1, or has more than 64 digits.
 #define TIDEGATE_REASON_CONTENT_LENGTH_TOO_LARGE 22
 
 // A second Content-Length with the same value.
@@ -850,6 +873,9 @@ typedef struct tidegate_rules tidegate_rules;
 // thread that serves requests then joins it as a worker.
 typedef struct tidegate_table tidegate_table;
 
+// A body of the operator's, compiled. It never changes, belongs to no table, and may be used after fork().
+typedef struct tidegate_template tidegate_template;
+
 // A worker: one process or thread that serves requests. It owns one lane of the in-flight counters.
 typedef struct tidegate_worker tidegate_worker;
 
@@ -967,6 +993,12 @@ typedef struct tidegate_request_options {
   uint32_t max_attempts;
   // No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
   uint64_t deadline_ns;
+  // What the selectors maglev and source_hash go by: any bytes, for source_hash the client's struct sockaddr (its
+  // port does not count, and of an IPv6 address the first 64 bits). Only read during the call. Default none: the
+  // request goes anywhere, by weight.
+  const void *key;
+  // Its length in bytes.
+  size_t key_len;
 } tidegate_request_options;
 
 // The peer to try.
@@ -1004,7 +1036,7 @@ typedef struct tidegate_outcome {
   uint32_t retry_after_s;
   // How long connecting took, in nanoseconds; 0 on a reused connection.
   uint64_t connect_ns;
-  // From the pick to the head.
+  // From the pick to the head: what peak_ewma compares. Unset: `total_ns` is, and without it the time to the report.
   uint64_t head_ns;
   // From the pick to the end.
   uint64_t total_ns;
@@ -1106,11 +1138,38 @@ typedef struct tidegate_answer {
   const char *details;
   // Its length in bytes, at most 255.
   size_t details_len;
+  // The value of the request's Content-Type field. Read if `format` is AUTO: application/grpc (also with a suffix
+  // like +proto) is answered as TIDEGATE_FORMAT_GRPC whatever `accept` says.
+  const char *content_type;
+  // Its length in bytes.
+  size_t content_type_len;
+  // The Proxy-Status value that the response had before (of gateways nearer to the origin), where an upstream's
+  // response is replaced: this gateway's member is appended to it. Join several lines by commas. What is no list as
+  // RFC 9209 has it, or longer than 512 bytes, is left out, or readers would drop the whole field.
+  const char *earlier_proxy_status;
+  // Its length in bytes.
+  size_t earlier_proxy_status_len;
+  // Proxy-Status `next-protocol`: the ALPN id spoken with the upstream ("http/1.1", "h2").
+  const char *next_protocol;
+  // Its length in bytes, at most 64.
+  size_t next_protocol_len;
+  // What the `type` of problem details begins with; the cause's name follows. The URI of a page that explains causes,
+  // up to its "#": docs/causes.md has an anchor for each. Unset: the type is "about:blank".
+  const char *type_base;
+  // Its length in bytes, at most 255; only characters of a URI.
+  size_t type_base_len;
+  // Where the format comes out as HTML: this template is the body. NULL: the default page.
+  const struct tidegate_template *html_template;
+  // The same for JSON, in the place of both shapes.
+  const struct tidegate_template *json_template;
+  // The same for text.
+  const struct tidegate_template *text_template;
 } tidegate_answer;
 
 // Where the parts of an answer are, for hosts that build the head themselves (nginx). Pointers lead into the
 // caller's buffer or to static text; none is terminated by a NUL. Such a host also sends `Cache-Control: no-store`,
-// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO.
+// `Retry-After` if `retry_after_s` is not 0, and `Vary: Accept` if `format` is AUTO. It never sends a `Connection` field
+// over HTTP/2 or HTTP/3.
 typedef struct tidegate_answer_parts {
   // sizeof(tidegate_answer_parts)
   size_t struct_size;
@@ -1122,7 +1181,8 @@ typedef struct tidegate_answer_parts {
   const char *content_type;
   // Its length in bytes.
   size_t content_type_len;
-  // This gateway's member of Proxy-Status; append it to what is there. Length 0: none.
+  // This gateway's member of Proxy-Status: append it to what is there. With `earlier_proxy_status` the value of the
+  // whole field. Length 0: none.
   const char *proxy_status;
   // Its length in bytes.
   size_t proxy_status_len;
@@ -1130,6 +1190,14 @@ typedef struct tidegate_answer_parts {
   const char *body;
   // Its length in bytes, also of the body that a HEAD request would have got.
   size_t body_len;
+  // The status to send: that of the answer, or 200 for gRPC.
+  uint32_t status;
+  // The value of the field `grpc-status`: 14 or 2; 0: the answer is not gRPC's, and has no such field.
+  uint32_t grpc_status;
+  // The value of the field `grpc-message`, percent-encoded.
+  const char *grpc_message;
+  // Its length in bytes; 0 if `grpc_status` is 0.
+  size_t grpc_message_len;
 } tidegate_answer_parts;
 
 // Capacities of a table, fixed for its life; 0 is the default everywhere.
@@ -1221,6 +1289,22 @@ typedef struct tidegate_upstream_options {
   uint32_t hold_bytes;
   // Reserved, 0.
   uint32_t reserved_hold;
+  // How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
+  // once. Not at an upstream's first declaration, nor where no other peer can take traffic.
+  uint64_t slow_start_ns;
+  // PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+  uint64_t latency_decay_ns;
+  // Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+  // 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+  uint32_t overflow_percent;
+  // No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+  // another peer can be taken; default no bound.
+  uint32_t load_bound_percent;
+  // The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+  // for this zone's part of the traffic (all zones bring the same). Default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved_2;
 } tidegate_upstream_options;
 
 // One peer, as declared. Its identity is (upstream, address, name): what is known of it is kept while that stays.
@@ -1238,12 +1322,16 @@ typedef struct tidegate_peer {
   size_t name_len;
   // Share of the traffic, 1 to 65535; default 1.
   uint32_t weight;
-  // 0: primary. 1: backup, used only while no primary is eligible.
+  // 0: primary. 1: backup, used while no primary can be taken, or see `overflow_percent`.
   uint32_t priority;
   // Most requests in flight over all workers; default no limit.
   uint32_t max_in_flight;
   // TIDEGATE_ADMIN_*
   uint32_t admin;
+  // The zone it is in, 1 to 255; default none.
+  uint32_t zone;
+  // Reserved, 0.
+  uint32_t reserved;
 } tidegate_peer;
 
 // What is known of a peer.
@@ -1278,6 +1366,8 @@ typedef struct tidegate_peer_info {
   uint64_t failures;
   // EJECTED: nanoseconds until its first trial, 0 if one is due.
   uint64_t ejected_for_ns;
+  // PEAK_EWMA: the estimate of its latency; 0: never measured.
+  uint64_t latency_ns;
   // 1: active checks keep it out, whatever `health` says.
   uint32_t down;
   // Reserved, 0.
@@ -1375,7 +1465,8 @@ typedef struct tidegate_field {
   size_t value_len;
 } tidegate_field;
 
-// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+// The state of one response, in the host's memory: 512 bytes, no clean-up. May be copied. It points to nothing but the
+// `rules` of its options.
 typedef struct tidegate_validator {
   // Private.
   uint64_t opaque[64];
@@ -1737,7 +1828,8 @@ tidegate_status tidegate_answer_init(struct tidegate_answer *answer, size_t size
 tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, size_t size);
 
 // Writes a complete HTTP/1.1 response. `*needed` (may be NULL) is its length, also with TIDEGATE_ERR_BUFFER, which
-// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough. Bytes of `buf` behind the response may change.
+// leaves `buf` as it was; TIDEGATE_ANSWER_MAX bytes are always enough, with a template
+// `tidegate_template_answer_max`. Bytes of `buf` behind the response may change.
 // With a `cap` of 0 `buf` may be NULL.
 //
 // Thread rule: any-thread. Errors: NULL, INVALID (a value that its field does not allow, or a length above its
@@ -1749,7 +1841,7 @@ tidegate_status tidegate_answer_parts_init(struct tidegate_answer_parts *parts, 
 tidegate_status tidegate_answer_write(const struct tidegate_answer *answer, char *buf, size_t cap, size_t *needed);
 
 // Writes the parts of the same response, for a host that builds the head itself. TIDEGATE_ANSWER_MAX bytes are always
-// enough; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
+// enough, with a template `tidegate_template_answer_max`; with TIDEGATE_ERR_BUFFER `buf` and `*parts` stay as they were.
 //
 // Thread rule, errors, cost: as `tidegate_answer_write`.
 //
@@ -1759,6 +1851,20 @@ tidegate_status tidegate_answer_write_parts(const struct tidegate_answer *answer
                                             char *buf,
                                             size_t cap,
                                             struct tidegate_answer_parts *parts);
+
+// Writes the value of Proxy-Status and nothing else: this gateway's member, behind `earlier_proxy_status`. For the
+// trailers of a response whose head has gone out (RFC 9209, section 2: it says why a body broke off), or for a host
+// that writes its own answers. `status` and `format` have no influence on it. TIDEGATE_ANSWER_MAX bytes are always
+// enough. With TIDEGATE_ANSWER_NO_PROXY_STATUS it writes nothing.
+//
+// Thread rule, errors: as `tidegate_answer_write`. Cost: no allocation, one copy more than needed.
+//
+// # Safety
+// As `tidegate_answer_write`.
+tidegate_status tidegate_answer_write_proxy_status(const struct tidegate_answer *answer,
+                                                   char *buf,
+                                                   size_t cap,
+                                                   size_t *needed);
 
 // Writes the state of the whole table: TIDEGATE_STATUS_FORMAT_*. Not terminated by a NUL.
 //
@@ -1908,6 +2014,50 @@ void tidegate_table_free(struct tidegate_table *table);
 tidegate_status tidegate_table_next_event(const struct tidegate_table *table,
                                           uint64_t *cursor,
                                           struct tidegate_event *event);
+
+// Compiles the text of a template: UTF-8, at most TIDEGATE_TEMPLATE_MAX bytes. `format` is TIDEGATE_FORMAT_HTML, _JSON
+// or _TEXT; the template is then to be set in that member of `tidegate_answer`.
+//
+// `{{status}}` stands for a value. `{{#upstream}}…{{/upstream}}` appears only if that value is set; sections may be
+// nested. The values: status, reason ("Bad Gateway"), cause ("connection_refused"), title ("Connection refused"),
+// message (the sentence for people), advice (when to try again), request_id, upstream, gateway (the label), retry_after
+// (seconds), received_status, date. Unset ones are empty; numbers (status, retry_after, received_status) are then 0.
+//
+// Every value is escaped for the place where it stands. HTML: text and quoted attributes; in href, src, action and cite
+// percent-encoded. JSON: inside a string; numbers also outside. Text: control characters become U+FFFD. A raw form does
+// not exist.
+//
+// Refused are names that are not known, braces left open, sections that are not closed; in HTML values in scripts,
+// styles, comments, tags, unquoted attributes and attributes that hold code, and text that ends inside a tag; in JSON
+// whatever would be no JSON with any of its sections present or absent; bodies that could exceed twice
+// TIDEGATE_TEMPLATE_MAX. `tidegate_last_error` begins with the place: "line 3, column 17: …".
+//
+// Thread rule: any-thread. Errors: NULL, INVALID. Cost: allocates; for set-up, never on the path of a request. Free it
+// with `tidegate_template_free`.
+//
+// # Safety
+// `text` points to `len` readable bytes; `compiled` is writable.
+tidegate_status tidegate_template_new(uint32_t format,
+                                      const char *text,
+                                      size_t len,
+                                      struct tidegate_template **compiled);
+
+// Frees a template that no answer refers to any more. NULL is a no-op.
+//
+// Thread rule: set-up only.
+//
+// # Safety
+// `compiled` is NULL or came from `tidegate_template_new` and is not used again.
+void tidegate_template_free(struct tidegate_template *compiled);
+
+// A buffer of this many bytes holds every answer with this template, and every one without: at least
+// TIDEGATE_ANSWER_MAX, which is also the answer for NULL.
+//
+// Thread rule: any-thread. Cost: none.
+//
+// # Safety
+// `compiled` is NULL or live.
+size_t tidegate_template_answer_max(const struct tidegate_template *compiled);
 
 // Sets `*options` to its defaults: zeros and `size`.
 //

@@ -19,11 +19,30 @@ impl Random {
         mix(seed)
     }
 
+    /// Takes the last draw back, for whoever begins anew with the same.
+    #[inline]
+    pub fn undraw(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(0xa076_1d64_78bd_642f), Ordering::Relaxed);
+    }
+
     /// A number below `n` (0 if `n` is 0), by multiplication rather than division.
     #[inline]
     pub fn below(&self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
+}
+
+/// A hash of some bytes: the same in every process and on every machine. Not against those who choose the bytes to
+/// collide; that costs them their own locality and no more.
+#[inline]
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let word = |chunk: &[u8]| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_le_bytes(word)
+    };
+    let start = mix(bytes.len() as u64 ^ 0x9e37_79b9_7f4a_7c15);
+    mix(bytes.chunks(8).fold(start, |hash, chunk| mix(hash ^ word(chunk)).wrapping_add(hash.rotate_left(23))))
 }
 
 /// Spreads a number over all 64 bits.

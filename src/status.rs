@@ -58,6 +58,8 @@ struct PeerStatus {
     streak: u32,
     ejections: u32,
     ejected_for_ms: u64,
+    /// What ejected it last: detector, cause.
+    ejected_by: Option<[&'static str; 2]>,
     causes: BTreeMap<&'static str, u64>,
 }
 
@@ -151,6 +153,7 @@ impl PeerStatus {
             streak: view.streak,
             ejections: view.ejections,
             ejected_for_ms: view.ejected_for_ns / 1_000_000,
+            ejected_by: view.last_ejection.map(|(detector, cause)| [detector.name(), cause.name()]),
             causes: counts(|cause| u64::from(table.peer_cause_count(peer, cause))),
         })
     }

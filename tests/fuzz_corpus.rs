@@ -3,14 +3,22 @@
 
 #![allow(unsafe_code)]
 
+#[path = "../fuzz/oracles/cgi.rs"]
+mod cgi;
 #[path = "../fuzz/oracles/file.rs"]
 mod file;
 #[path = "../fuzz/oracles/framing.rs"]
 mod framing;
 #[path = "../fuzz/oracles/head.rs"]
 mod head;
+#[path = "../fuzz/oracles/list.rs"]
+mod list;
+#[path = "../fuzz/oracles/policy.rs"]
+mod policy;
 #[path = "../fuzz/oracles/responder.rs"]
 mod responder;
+#[path = "../fuzz/oracles/rules.rs"]
+mod rules;
 #[path = "../fuzz/oracles/table.rs"]
 mod table;
 
@@ -32,9 +40,13 @@ fn replay(target: &str, run: fn(&[u8])) {
 
 #[test]
 fn the_corpora_pass() {
+    replay("cgi", cgi::run);
     replay("file", file::run);
     replay("framing", framing::run);
     replay("head", head::run);
+    replay("list", list::run);
+    replay("policy", policy::run);
     replay("responder", responder::run);
+    replay("rules", rules::run);
     replay("table", table::run);
 }

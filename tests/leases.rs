@@ -338,7 +338,7 @@ fn a_process_id_that_is_given_out_again() {
         // The same id, a clock tick later: the start time is told in hundredths of a second.
         let start_of = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let mut second = None;
-        for _ in 0..1000 {
+        for round in 1..1000 {
             fs::write("/proc/sys/kernel/ns_last_pid", (first.pid - 1).to_string()).unwrap();
             // SAFETY: this process has one thread; the child only waits to be killed.
             let pid = unsafe { libc::fork() };
@@ -350,7 +350,7 @@ fn a_process_id_that_is_given_out_again() {
             }
             assert_eq!(pid, first.pid, "the kernel gave out another id");
             second = Some(pid);
-            worker.tick(NOW + SECOND).unwrap();
+            worker.tick(NOW + round * SECOND).unwrap();
             if bed.in_flight() == 0 {
                 break;
             }

@@ -42,6 +42,8 @@ impl Host {
             flags: 0,
             max_attempts: 0,
             deadline_ns: 0,
+            key: null(),
+            key_len: 0,
         };
         // SAFETY: live handles and locals.
         assert_eq!(unsafe { tidegate_request_start(self.worker, request, &options, NOW) }, 0);

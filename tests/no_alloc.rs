@@ -59,7 +59,7 @@ fn the_request_path_allocates_nothing() {
             tidegate_peer { address: address.as_ptr().cast(), address_len: 16, ..init(tidegate_peer_init) }
         })
         .collect();
-    for selector in [TIDEGATE_SELECTOR_ROUND_ROBIN, TIDEGATE_SELECTOR_LEAST_REQUEST] {
+    for selector in TIDEGATE_SELECTOR_ROUND_ROBIN..=TIDEGATE_SELECTOR_SOURCE_HASH {
         // SAFETY: the calls follow the header's rules.
         unsafe {
             assert_eq!(tidegate_table_new(std::ptr::null(), 1, &mut table), 0);
@@ -83,7 +83,8 @@ unsafe fn serve(worker: *mut tidegate_worker, upstream: u32, round: u64) {
     let now = 1_000_000_000 + round * 1_000_000;
     let mut request = tidegate_request { opaque: [0; 64] };
     let mut validator = tidegate_validator { opaque: [0; 64] };
-    let options = tidegate_request_options { upstream, ..init(tidegate_request_options_init) };
+    let key = (&raw const round).cast();
+    let options = tidegate_request_options { upstream, key, key_len: 8, ..init(tidegate_request_options_init) };
     let mut pick: tidegate_pick = init(tidegate_pick_init);
     let mut decision: tidegate_decision = init(tidegate_decision_init);
     let mut verdict: tidegate_verdict = init(tidegate_verdict_init);

@@ -16,7 +16,7 @@ use tidegate::ffi::{cause::*, request::*, status::*, table::*, upstream::*, work
 use tidegate::table::{Event, FileOptions, Policy, Table};
 
 const NOW: u64 = 1000 * SECOND;
-/// Words of the header, as layout version 2 has them.
+/// Words of the header, as layout version 3 has them.
 const VERSION: u64 = 1;
 const SIZE: u64 = 2;
 const CAPACITY: u64 = 3;

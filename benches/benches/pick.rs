@@ -48,7 +48,7 @@ fn rust(table: &Arc<Table>) -> Pick {
     let worker = Worker::join(table.clone(), false, 7, NOW).unwrap();
     let flags = Outcome::SENT | Outcome::RECEIVED;
     let (cause, phase) = (Cause::NONE, Phase::Done);
-    let outcome = Outcome { cause, phase, flags, status: 200, reason: 0, retry_after_s: 0, total_ns: 1000 };
+    let outcome = Outcome { cause, phase, flags, status: 200, reason: 0, retry_after_s: 0, head_ns: 0, total_ns: 1000 };
     Box::new(move || {
         // SAFETY: the worker outlives the request, which ends with this turn of the loop.
         let mut request = unsafe { Request::start(&worker, 0, Method::Get, 0, 0, 0, NOW) }.unwrap();

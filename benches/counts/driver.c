@@ -81,7 +81,13 @@ static void pick(const void *argument) {
   outcome.flags = TIDEGATE_OUTCOME_SENT | TIDEGATE_OUTCOME_RECEIVED;
   outcome.status = 200;
   tidegate_decision decision = TIDEGATE_DECISION_INIT;
+  uint64_t key;
+  if (p->selector == TIDEGATE_SELECTOR_MAGLEV) {
+    options.key = &key;
+    options.key_len = sizeof key;
+  }
   for (uint64_t i = 0; i < PICKS; i++) {
+    key = i * 0x9E3779B97F4A7C15u;
     uint64_t now = 2 * (uint64_t)SECOND + i * 1000000;
     outcome.total_ns = 900000;
     STEPPER_MARK();
@@ -298,7 +304,10 @@ int main(void) {
   struct stepper_cost costs[2];
   printf("%-52s %8s %8s %8s %6s\n", "instructions, caller's call included", "mean", "least", "most", "RMW");
   picks("round_robin", TIDEGATE_SELECTOR_ROUND_ROBIN, 0, 80, 0);
+  picks("random", TIDEGATE_SELECTOR_RANDOM, 0, 80, 0);
+  picks("maglev", TIDEGATE_SELECTOR_MAGLEV, 0, 80, 0);
   picks("least_request", TIDEGATE_SELECTOR_LEAST_REQUEST, 1, 260, 2);
+  picks("peak_ewma", TIDEGATE_SELECTOR_PEAK_EWMA, 1, 260, 2);
 
   run(validate_head, NULL, costs, 2);
   char what[80];

@@ -248,6 +248,7 @@ impl Host {
                 priority: random.below(2) as u32,
                 max_in_flight: random.below(3) as u32,
                 admin: u32::from(random.below(10) == 0),
+                zone: random.below(3) as u32,
                 ..init()
             })
             .collect();
@@ -280,12 +281,15 @@ impl Host {
             match random.below(28) {
                 0..6 => {
                     tidegate_request_end(request, now);
+                    let key = random.next();
                     let options = tidegate_request_options {
                         struct_size: size_of::<tidegate_request_options>(),
                         upstream,
                         method: random.below(11) as u32,
                         flags: random.below(8) as u32,
                         max_attempts: random.below(5) as u32,
+                        key: (&raw const key).cast(),
+                        key_len: random.below(9),
                         ..init()
                     };
                     check(tidegate_request_start(worker, request, &options, now));
@@ -389,7 +393,10 @@ fn address(upstream: u32, last: u8) -> [u8; 16] {
 
 fn policy(random: &mut Choices<'_>) -> tidegate_upstream_options {
     tidegate_upstream_options {
-        selector: random.below(3) as u32,
+        selector: random.below(7) as u32,
+        overflow_percent: 140 * random.below(2) as u32,
+        load_bound_percent: 125 * (random.below(4) / 3) as u32,
+        zone: random.below(3) as u32,
         panic: random.below(3) as u32,
         panic_percent: random.below(101) as u32,
         max_attempts: random.below(5) as u32,

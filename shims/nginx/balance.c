@@ -104,6 +104,20 @@ tg_request_begin(tg_request_t *p, uint64_t now)
         options.deadline_ns = now + (uint64_t) conf->next_upstream_timeout * 1000000;
     }
 
+    if (p->upstream->hash_key != NULL) {
+        ngx_str_t key;
+
+        if (ngx_http_complex_value(r, p->upstream->hash_key, &key) == NGX_OK) {
+            options.key = key.data;
+            options.key_len = key.len;
+        }
+
+    } else if (p->upstream->options.selector == TIDEGATE_SELECTOR_SOURCE_HASH) {
+        // The client's address as nginx knows it, after realip.
+        options.key = r->connection->sockaddr;
+        options.key_len = r->connection->socklen;
+    }
+
     return tidegate_request_start(p->main->worker, &p->request, &options, now);
 }
 

@@ -3,7 +3,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { COUNT, TIME, SHARE, STATUSES, PANIC, MISMATCH, LABEL } tg_kind_t;
+typedef enum { COUNT, TIME, PERCENT, SHARE, STATUSES, DETECTORS, JUDGE, PANIC, MISMATCH, LABEL } tg_kind_t;
 
 // One key=value. `allowed` is what a refusal tells.
 typedef struct {
@@ -38,7 +38,19 @@ static const tg_key_t tg_upstream_keys[] = {
     { "statuses", STATUSES, OPTION(failure_statuses), 0, 0,
       "a list of 500, 502, 503, 504, 429, 403 and 404 (\"502,503\"), or \"off\"" },
     { "panic", PANIC, OPTION(panic_percent), 1, 100, "a share from 1% to 100%, or \"off\"" },
+    { "slow_start", TIME, OPTION(slow_start_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
+    { "decay", TIME, OPTION(latency_decay_ns), 10, ONE_HOUR_MS, "a time from 10ms to 1h" },
+    { "overflow", PERCENT, OPTION(overflow_percent), 100, 1000, "a share from 100% to 1000%" },
+    { "bound", PERCENT, OPTION(load_bound_percent), 100, 1000, "a share from 100% to 1000%" },
     { "label", LABEL, 0, 1, 255, "1 to 255 printable ASCII characters" },
+    { NULL, COUNT, 0, 0, 0, NULL },
+};
+
+static const tg_key_t tg_health_keys[] = {
+    { "rate", PERCENT, OPTION(eject_rate_percent), 1, 100, "a share from 1% to 100%" },
+    { "pending", TIME, OPTION(eject_pending_ns), 1, ONE_HOUR_MS, "a time from 1ms to 1h" },
+    { "without", DETECTORS, OPTION(health), 0, 0, "a list of streak, rate and pending (\"rate,pending\")" },
+    { "eject", JUDGE, OPTION(health), 0, 0, "\"on\" or \"off\"" },
     { NULL, COUNT, 0, 0, 0, NULL },
 };
 
@@ -54,6 +66,10 @@ static const tg_key_t tg_table_keys[] = {
 static const tg_word_t tg_selectors[] = {
     { "round_robin", TIDEGATE_SELECTOR_ROUND_ROBIN },
     { "least_request", TIDEGATE_SELECTOR_LEAST_REQUEST },
+    { "random", TIDEGATE_SELECTOR_RANDOM },
+    { "peak_ewma", TIDEGATE_SELECTOR_PEAK_EWMA },
+    { "maglev", TIDEGATE_SELECTOR_MAGLEV },
+    { "source_hash", TIDEGATE_SELECTOR_SOURCE_HASH },
     { NULL, 0 },
 };
 
@@ -61,6 +77,11 @@ static const tg_word_t tg_statuses[] = {
     { "500", TIDEGATE_STATUS_500 }, { "502", TIDEGATE_STATUS_502 }, { "503", TIDEGATE_STATUS_503 },
     { "504", TIDEGATE_STATUS_504 }, { "429", TIDEGATE_STATUS_429 }, { "403", TIDEGATE_STATUS_403 },
     { "404", TIDEGATE_STATUS_404 }, { NULL, 0 },
+};
+
+static const tg_word_t tg_detectors[] = {
+    { "streak", TIDEGATE_HEALTH_NO_STREAK }, { "rate", TIDEGATE_HEALTH_NO_RATE },
+    { "pending", TIDEGATE_HEALTH_NO_PENDING }, { NULL, 0 },
 };
 
 // TG_ANSWER_OFF is the shim's own: nginx's built-in page.
@@ -116,16 +137,16 @@ tg_number(ngx_str_t value, char unit)
     return ngx_atoi(value.data, value.len);
 }
 
-// The bits of a comma-separated list, 0 if it is not one.
+// The bits of a comma-separated list of these words, 0 if it is not one.
 static uint32_t
-tg_status_bits(const ngx_str_t *value)
+tg_bits(const tg_word_t *words, const ngx_str_t *value)
 {
     u_char *p = value->data, *end = value->data + value->len;
     uint32_t bits = 0;
 
     for ( ;; ) {
         u_char *comma = ngx_strlchr(p, end, ',');
-        const tg_word_t *word = tg_word(tg_statuses, p, (comma ? comma : end) - p);
+        const tg_word_t *word = tg_word(words, p, (comma ? comma : end) - p);
 
         if (word == NULL) {
             return 0;
@@ -161,14 +182,27 @@ tg_set(const tg_key_t *key, ngx_str_t *value, void *options, ngx_str_t *label)
         n = ngx_parse_time(value, 0);
         break;
 
+    case PERCENT:
+        n = tg_number(*value, '%');
+        break;
+
     case SHARE:
     case PANIC:
         n = off ? 1 : tg_number(*value, '%');
         break;
 
     case STATUSES:
-        *number = off ? TIDEGATE_STATUS_NOTHING : tg_status_bits(value);
+        *number = off ? TIDEGATE_STATUS_NOTHING : tg_bits(tg_statuses, value);
         return *number != 0 ? NGX_OK : NGX_ERROR;
+
+    case DETECTORS:
+        n = tg_bits(tg_detectors, value);
+        *number |= n;
+        return n != 0 ? NGX_OK : NGX_ERROR;
+
+    case JUDGE:
+        *number |= off ? TIDEGATE_HEALTH_JUDGE_ONLY : 0;
+        return off || (value->len == 2 && ngx_strncmp(value->data, "on", 2) == 0) ? NGX_OK : NGX_ERROR;
 
     case MISMATCH:
         word = tg_word(tg_mismatches, value->data, value->len);
@@ -337,6 +371,20 @@ tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                 | NGX_HTTP_UPSTREAM_BACKUP;
 
     return NGX_CONF_OK;
+}
+
+char *
+tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    tg_upstream_t *upstream = conf;
+
+    if (upstream->health_set) {
+        return "is duplicate";
+    }
+
+    upstream->health_set = 1;
+
+    return tg_parse_keys(cf, 1, tg_health_keys, &upstream->options, NULL);
 }
 
 char *

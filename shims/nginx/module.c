@@ -15,8 +15,13 @@ static ngx_command_t tg_commands[] = {
     { ngx_string("tidegate"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
       tg_directive_upstream, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
+    { ngx_string("tidegate_hash_key"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot, NGX_HTTP_SRV_CONF_OFFSET, offsetof(tg_upstream_t, hash_key), NULL },
     { ngx_string("tidegate_check"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
       tg_directive_check, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_health"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      tg_directive_health, NGX_HTTP_SRV_CONF_OFFSET, 0, NULL },
 
     { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },

@@ -61,6 +61,8 @@ typedef struct {
     tidegate_check_options check;
     // The name that clients may see.
     ngx_str_t label;
+    // What maglev hashes; NULL: nothing was said.
+    ngx_http_complex_value_t *hash_key;
     uint32_t id;
     tidegate_peer *peers;
     ngx_uint_t npeers;
@@ -68,6 +70,8 @@ typedef struct {
     // There is a `tidegate_check`, and it is not "off".
     unsigned check_set : 1;
     unsigned checked : 1;
+    // `tidegate_health` was given.
+    unsigned health_set : 1;
     // The table knows it; otherwise its requests go round robin.
     unsigned declared : 1;
 } tg_upstream_t;
@@ -174,6 +178,7 @@ extern ngx_module_t ngx_http_tidegate_module;
 
 // directives.c
 char *tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

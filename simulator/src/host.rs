@@ -70,6 +70,7 @@ pub struct Host {
     /// Boxed blocks, so that a request stays where it is when more are made.
     blocks: Vec<Box<[tidegate_request]>>,
     options: tidegate_request_options,
+    keys: u64,
 }
 
 struct Handle {
@@ -92,8 +93,13 @@ impl Host {
     /// Makes the tables, opens the upstream and joins the workers.
     pub fn new(shape: Shape, selector: u32, policy: &Policy, now: u64) -> Result<Host, Refused> {
         let count = if shape.shared { 1 } else { shape.gateways };
-        let mut host =
-            Host { tables: vec![], workers: vec![], blocks: vec![], options: zeroed!(tidegate_request_options) };
+        let mut host = Host {
+            tables: vec![],
+            workers: vec![],
+            blocks: vec![],
+            options: zeroed!(tidegate_request_options),
+            keys: 0,
+        };
         for _ in 0..count {
             // Room for as many again: a peer that left keeps its slot while a request is open on it.
             let mut options = zeroed!(tidegate_table_options);
@@ -183,6 +189,10 @@ impl Host {
         }
         self.options.upstream = self.tables[self.table_of(gateway)].upstream;
         (self.options.method, self.options.deadline_ns) = (method, deadline_ns);
+        // Every request has a key of its own, for the selectors that go by one.
+        self.keys = self.keys.wrapping_add(1);
+        let key = mix(self.keys).to_ne_bytes();
+        (self.options.key, self.options.key_len) = (key.as_ptr().cast(), key.len());
         let place = self.place(request);
         // SAFETY: the worker lives as long as the requests (see `drop`); place and options are valid.
         let status = unsafe { tidegate_request_start(self.workers[gateway], place, &self.options, now) };

@@ -51,6 +51,8 @@ pub struct Outcome {
     pub reason: u32,
     /// The response's Retry-After.
     pub retry_after_s: u32,
+    /// From the pick to the head; 0: not known.
+    pub head_ns: u64,
     /// From the pick to the end.
     pub total_ns: u64,
 }

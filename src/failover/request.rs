@@ -13,15 +13,15 @@ use super::answer::{self, Told};
 use super::decide::{self, Decision, Verdict, Why};
 use super::race;
 use super::record::{self, Attempt};
-use super::{Outcome, Worker};
+use super::{Outcome, Phase, Worker};
 use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND, TIDEGATE_ERR_STATE};
 use crate::health::{self, Evidence, Role};
 use crate::http::Method;
 use crate::random::Random;
-use crate::selector::{self, Choice, Filter, Refusal};
+use crate::selector::{self, Choice, Filter, Refusal, peak_ewma::FAILURE_NS};
 use crate::sync::Ordering;
-use crate::table::{self, MOST_ATTEMPTS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
+use crate::table::{self, MOST_ATTEMPTS, POOLS, PackedPolicy, PeerHandle, Selector, Table, UpstreamId, Writers};
 
 const MOST: usize = MOST_ATTEMPTS as usize;
 
@@ -56,6 +56,8 @@ pub struct Request {
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
+    /// Of its key; 0: it has none.
+    hash: u64,
     record: [Attempt; MOST],
 }
 
@@ -65,6 +67,10 @@ pub struct Request {
 enum Manner {
     RoundRobin,
     LeastRequest,
+    Random,
+    PeakEwma,
+    /// By a key.
+    Hashed,
     /// Only by all the rules.
     Careful,
 }
@@ -90,6 +96,11 @@ pub struct Picked {
     /// TIDEGATE_PICK_* bits.
     pub flags: u32,
 }
+
+/// In an attempt's flags, beside those of `Choice`: its failure is not charged, for the request may be at fault.
+const WITHHELD: u8 = 64;
+/// Another's is not: this attempt's success says whose fault it was, so it takes the long path.
+const DOUBTFUL: u8 = 128;
 
 const NOT_REPLAYABLE: u32 = 1;
 const RETRY_SAFE: u32 = 2;
@@ -126,9 +137,19 @@ impl Request {
         let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
         let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
-            _ if policy.panic_percent() != 0 || worker.seat.writers == Writers::Many || fresh => Manner::Careful,
+            _ if policy.panic_percent() != 0
+                || policy.is_pooled()
+                || policy.is_bounded()
+                || worker.seat.writers == Writers::Many
+                || fresh =>
+            {
+                Manner::Careful
+            }
             Selector::RoundRobin => Manner::RoundRobin,
             Selector::LeastRequest => Manner::LeastRequest,
+            Selector::Random => Manner::Random,
+            Selector::PeakEwma => Manner::PeakEwma,
+            Selector::Maglev | Selector::SourceHash => Manner::Hashed,
         };
         Ok(Request {
             worker,
@@ -149,8 +170,19 @@ impl Request {
             fresh,
             received_status: 0,
             policy,
+            hash: 0,
             record: [Attempt::NONE; MOST],
         })
+    }
+
+    /// Gives the request a key, for the selectors that hash one: any bytes, or, for `source_hash`, the client's
+    /// `struct sockaddr`. Before the first pick.
+    #[inline]
+    pub fn set_key(&mut self, key: &[u8]) {
+        self.hash = match self.policy.selector() {
+            Selector::SourceHash => selector::source_hash::hash(key),
+            _ => selector::maglev::hash(key),
+        };
     }
 
     /// Whether `start` has been here: tells memory that was zeroed, or never written, from a request before there is a
@@ -191,6 +223,10 @@ impl Request {
             Err(refusal) => return Ok(self.refuse(refusal)),
         };
         let index = self.made as usize;
+        let doubtful = self.record().iter().any(|attempt| attempt.flags & WITHHELD != 0);
+        if index > 0 {
+            worker.table().count_extra_attempts(self.upstream, 1);
+        }
         self.made += 1;
         self.state = Stage::Open;
         self.refused = false;
@@ -199,7 +235,7 @@ impl Request {
         self.record[index] = Attempt {
             slot: choice.peer.slot(),
             generation: choice.peer.generation(),
-            flags: choice.flags,
+            flags: choice.flags | if doubtful { DOUBTFUL } else { 0 },
             ..Attempt::NONE
         };
         Ok(Some(Picked { peer: choice.peer, attempt: self.attempts(), flags: public_flags(choice.flags, self.fresh) }))
@@ -208,7 +244,7 @@ impl Request {
     /// Chooses, counts in the lane, and makes sure that the peer is still the one that was meant.
     fn choose(&self, worker: &Worker, now: u64) -> Result<Choice, Refusal> {
         let table = worker.table();
-        let cursor = &worker.place(self.upstream).ok_or(Refusal::NoneEligible)?.cursor;
+        let cursors = &worker.place(self.upstream).ok_or(Refusal::NoneEligible)?.cursors;
         let policy = self.policy;
         let tried = self.tried();
         for _ in 0..CHANGES_BORNE {
@@ -221,9 +257,12 @@ impl Request {
                 random: &worker.random,
                 now,
                 panic: policy.panic_percent() != 0 && is_panicking(table, self.upstream),
-                counted: policy.selector() == table::Selector::LeastRequest,
+                counted: policy.counts(),
+                hash: if policy.selector().is_hashed() { self.hash } else { 0 },
+                load: self.load(policy),
+                in_need: false,
             };
-            let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursor) {
+            let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursors) {
                 Ok(choice) => choice,
                 // Its peers may have gone because another list is there.
                 Err(_) if !table.is_current(self.upstream, &snapshot) => continue,
@@ -237,6 +276,7 @@ impl Request {
                 && (table.is_current(self.upstream, &snapshot)
                     || table.peer_upstream(choice.peer.slot()) == Some(self.upstream))
             {
+                self.note_in_flight(choice.peer.slot(), now);
                 return Ok(choice);
             }
             table::end(cell, worker.seat.writers);
@@ -245,22 +285,29 @@ impl Request {
         Err(Refusal::NoneEligible)
     }
 
+    /// The bound on each peer's load.
+    fn load(&self, policy: PackedPolicy) -> selector::Load<'_> {
+        let total = if policy.is_bounded() { self.table().in_flight_word(self.upstream) } else { None };
+        let percent = if policy.is_bounded() { self.table().spread(self.upstream).load_bound_percent } else { 0 };
+        selector::Load { total, percent }
+    }
+
     /// A peer whose idle connection was closed may be tried again if no other is left.
     fn choose_again_after_races(
         &self,
         filter: &Filter,
         policy: PackedPolicy,
         snapshot: &table::Snapshot,
-        cursor: &selector::Cursor,
+        cursors: &[selector::Cursor; POOLS],
     ) -> Result<Choice, Refusal> {
-        match selector::select(filter, policy.selector(), snapshot, cursor) {
+        match selector::select(filter, policy, snapshot, cursors) {
             Err(refusal) if self.races > 0 => {
                 let mut failed = [u32::MAX; MOST];
                 for (to, attempt) in failed.iter_mut().zip(self.failed_attempts()) {
                     *to = attempt.slot;
                 }
                 let filter = Filter { tried: &failed, ..*filter };
-                selector::select(&filter, policy.selector(), snapshot, cursor).map_err(|_| refusal)
+                selector::select(&filter, policy, snapshot, cursors).map_err(|_| refusal)
             }
             chosen => chosen,
         }
@@ -273,6 +320,7 @@ impl Request {
         let failing = self.failing_status(outcome);
         if !failing {
             self.delivering = true;
+            self.note_head(outcome, now);
             return Ok(Decision::deliver(self));
         }
         match decide::retry(self, outcome, Cause::UPSTREAM_STATUS, now) {
@@ -299,11 +347,21 @@ impl Request {
     #[inline]
     pub fn report(&mut self, outcome: &Outcome, now: u64) -> Result<Decision, Error> {
         if outcome.cause == Cause::NONE
-            && let Some(decision) = self.report_plainly(u32::from(outcome.status), outcome.total_ns, now)
+            && let Some(decision) = self.report_success(outcome, now)
         {
             return Ok(decision);
         }
         self.report_by_rules(outcome, now)
+    }
+
+    #[inline]
+    fn report_success(&mut self, outcome: &Outcome, now: u64) -> Option<Decision> {
+        let (status, head_ns, total_ns) = (u32::from(outcome.status), outcome.head_ns, outcome.total_ns);
+        if self.is_measured() {
+            self.report_plainly::<true>(status, head_ns, total_ns, now)
+        } else {
+            self.report_plainly::<false>(status, head_ns, total_ns, now)
+        }
     }
 
     #[cold]
@@ -312,6 +370,8 @@ impl Request {
         self.expect_open(now)?;
         if outcome.cause == Cause::NONE && !self.failing_status(outcome) {
             self.evidence(now).success();
+            self.note_answer(outcome, now);
+            self.charge_withheld(now);
             self.received_status = outcome.status;
             self.close(outcome, Cause::NONE, Verdict::Deliver, Why::None, now);
             self.state = Stage::Ended;
@@ -373,7 +433,7 @@ impl Request {
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
-            self.release();
+            self.release(now);
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
                 attempt.cause = Cause::CLIENT_CLOSED;
                 attempt.verdict = Verdict::Abort as u8;
@@ -405,17 +465,29 @@ impl Request {
 
     #[cold]
     fn refuse(&mut self, refusal: Refusal) -> Option<Picked> {
+        if self.made == 0 && self.state == Stage::Idle {
+            self.table().count_extra_attempts(self.upstream, -1);
+        }
         self.last = answer::cause_of_refusal(self, refusal);
         self.refused = self.made == 0;
         self.state = Stage::Ended;
         None
     }
 
-    fn charge(&self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
+    fn charge(&mut self, outcome: &Outcome, cause: Cause, now: u64) -> u32 {
+        let charged = self.is_charged(outcome, cause);
+        if charged && self.repeats_itself(outcome, cause, now) {
+            let index = self.made as usize - 1;
+            self.record[index].flags |= WITHHELD;
+            self.record[index].cause = cause;
+            self.evidence(now).nothing();
+            self.table().count_peer_failure(self.evidence(now).peer, self.upstream, cause, false);
+            return 0;
+        }
+        if !health::is_silence(cause) {
+            self.note_answer(outcome, now);
+        }
         let evidence = self.evidence(now);
-        // 421 and 425 say something of the request, unless the operator counts them.
-        let charged = cause.properties().charges_peer
-            && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status));
         self.table().count_peer_failure(evidence.peer, self.upstream, cause, charged);
         if !charged {
             evidence.nothing();
@@ -424,9 +496,61 @@ impl Request {
         Decision::CHARGED | if evidence.failure(cause) { Decision::EJECTED } else { 0 }
     }
 
+    /// Whether the request failed the same way on another peer, so that it may be the request's own fault. The charge
+    /// is withheld until a third peer does better, and what an earlier peer was charged with taken back. Not where a
+    /// connection could not be had: the request had no part in that.
+    fn repeats_itself(&mut self, outcome: &Outcome, cause: Cause, now: u64) -> bool {
+        let open = (self.made as usize).wrapping_sub(1);
+        if open == 0 || outcome.phase <= Phase::Tls && cause != Cause::UPSTREAM_STATUS {
+            return false;
+        }
+        let Some(&Attempt { slot, .. }) = self.record.get(open) else { return false };
+        let same = |a: &Attempt| a.cause == cause && a.status == outcome.status && a.slot != slot;
+        let Some(first) = self.record.iter().take(open).position(same) else { return false };
+        if self.record[first].flags & WITHHELD == 0 {
+            self.evidence_of(&self.record[first], now).forgive();
+            self.record[first].flags |= WITHHELD;
+        }
+        true
+    }
+
+    /// A peer has done what others failed to do: it was their fault after all.
+    #[cold]
+    fn charge_withheld(&mut self, now: u64) {
+        for i in 0..self.record().len() {
+            if self.record[i].flags & WITHHELD != 0 {
+                self.record[i].flags &= !WITHHELD;
+                let evidence = Evidence { role: Role::Ordinary, ..self.evidence_of(&self.record[i], now) };
+                evidence.failure(self.record[i].cause);
+            }
+        }
+    }
+
+    /// The peer of the open attempt has answered.
+    fn note_answer(&self, outcome: &Outcome, now: u64) {
+        let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
+        let took = if outcome.cause == Cause::NONE { self.took_ns(outcome.head_ns, outcome.total_ns, now) } else { 0 };
+        health::pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
+    }
+
+    fn note_head(&self, outcome: &Outcome, now: u64) {
+        let Some(attempt) = self.current() else { return };
+        let last = self.worker().seat.answered_word(attempt.slot).map_or(0, |w| w.load(Ordering::Relaxed));
+        if now.wrapping_sub(last) >= health::pending::STEP_NS {
+            self.note_answer(outcome, now);
+        }
+        self.evidence(now).answered();
+    }
+
+    /// 421 and 425 say something of the request, unless the operator counts them.
+    fn is_charged(&self, outcome: &Outcome, cause: Cause) -> bool {
+        cause.properties().charges_peer && (cause != Cause::UPSTREAM_STATUS || self.policy.is_failure(outcome.status))
+    }
+
     #[inline]
     fn close(&mut self, outcome: &Outcome, cause: Cause, verdict: Verdict, why: Why, now: u64) {
-        self.release();
+        self.release(now);
+        self.note_latency(outcome, cause, now);
         let began = self.began;
         if let Some(attempt) = self.record.get_mut((self.made as usize).wrapping_sub(1)) {
             attempt.cause = cause;
@@ -442,7 +566,7 @@ impl Request {
 
     /// Takes the open attempt off the in-flight counts: the lane first, so that the aggregate is never below it.
     #[inline]
-    fn release(&self) {
+    fn release(&self, now: u64) {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
         if let Some(cell) = worker.seat.attempts_word(attempt.slot) {
             table::end(cell, worker.seat.writers);
@@ -452,11 +576,55 @@ impl Request {
         {
             table::lower(aggregate);
         }
+        if attempt.flags & Choice::BOUNDED != 0 {
+            self.table().lower_in_flight(self.upstream);
+        }
+        self.note_in_flight(attempt.slot, now);
+    }
+
+    /// Writes a peer's key where the selector compares keys.
+    fn note_in_flight(&self, slot: u32, now: u64) {
+        let seat = &self.worker().seat;
+        if self.policy.selector().needs_latency()
+            && let Some(aggregate) = seat.aggregate(slot)
+        {
+            let stamp = self.table().latency_stamp(self.upstream, now);
+            seat.latency.note_in_flight(slot, aggregate.load(Ordering::Relaxed), stamp);
+        }
+    }
+
+    /// Takes in how long the attempt took; what was charged to the peer counts as a second at least, and what says
+    /// nothing of it not at all.
+    fn note_latency(&self, outcome: &Outcome, cause: Cause, now: u64) {
+        let (seat, Some(attempt)) = (&self.worker().seat, self.current()) else { return };
+        let (Some(aggregate), true) = (seat.aggregate(attempt.slot), self.policy.selector().needs_latency()) else {
+            return;
+        };
+        let (in_flight, stamp) = (aggregate.load(Ordering::Relaxed), self.table().latency_stamp(self.upstream, now));
+        let took = self.took_ns(outcome.head_ns, outcome.total_ns, now);
+        if cause == Cause::NONE {
+            seat.latency.note(attempt.slot, took, in_flight, stamp);
+        } else if self.is_charged(outcome, cause) {
+            seat.latency.note_failure(attempt.slot, took.max(FAILURE_NS), in_flight, stamp);
+        }
+    }
+
+    /// The attempt's time to the head, or as far as it is known.
+    #[inline(always)]
+    fn took_ns(&self, head_ns: u64, total_ns: u64, now: u64) -> u64 {
+        match (head_ns, total_ns) {
+            (0, 0) => now.saturating_sub(self.began),
+            (0, total) => total,
+            (head, _) => head,
+        }
     }
 
     #[inline]
     fn evidence(&self, now: u64) -> Evidence<'_> {
-        let attempt = self.current().unwrap_or(&Attempt::NONE);
+        self.evidence_of(self.current().unwrap_or(&Attempt::NONE), now)
+    }
+
+    fn evidence_of(&self, attempt: &Attempt, now: u64) -> Evidence<'_> {
         let role = match attempt.flags & (Choice::TRIAL | Choice::LAST_RESORT) {
             0 => Role::Ordinary,
             Choice::TRIAL => Role::Trial,
@@ -575,7 +743,7 @@ impl Request {
 
 #[cold]
 fn is_panicking(table: &Table, upstream: UpstreamId) -> bool {
-    table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) != 0)
+    table.panic_word(upstream).is_some_and(|w| w.load(Ordering::Relaxed) & 1 != 0)
 }
 
 fn public_flags(flags: u8, fresh: bool) -> u32 {

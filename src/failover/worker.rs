@@ -4,7 +4,7 @@ use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_S
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
 use crate::sync::Ordering;
-use crate::table::{Seat, SeatedUpstream, Table, UpstreamId, Writers};
+use crate::table::{POOLS, Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub struct Worker {
 
 /// A worker's place in one upstream.
 pub(crate) struct Place {
-    pub cursor: Cursor,
+    /// One a pool.
+    pub cursors: [Cursor; POOLS],
     pub upstream: SeatedUpstream,
 }
 
@@ -44,7 +45,7 @@ impl Worker {
         now: u64,
     ) -> Result<Box<Worker>, Error> {
         table.writable()?;
-        let present = Presence::new()?;
+        let present = Presence::new(shared)?;
         // Who died before us is taken off now: a worker that replaces it need not wait for a tick.
         table.reclaim(now);
         table.finish_for_the_dead();
@@ -54,7 +55,7 @@ impl Worker {
         let random = Random::new(if seed == 0 { own } else { seed });
         let writers = if shared { Writers::Many } else { Writers::One };
         let seat = Seat::new(table, lane, writers).ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
-        let place = |upstream| Place { cursor: Cursor::at_random(&random), upstream };
+        let place = |upstream| Place { cursors: std::array::from_fn(|_| Cursor::at_random(&random)), upstream };
         let places = seat.upstreams().map(place).collect();
         Ok(Box::new(Worker { seat, present, patience_ns, places, random: CachePadded::new(random) }))
     }
@@ -80,7 +81,7 @@ impl Worker {
         table.scrub();
         crate::health::keep_time(table, now);
         // Whoever died between a transition and this left it undone.
-        table.upstream_ids().for_each(|id| crate::health::update_panic(table, id));
+        table.upstream_ids().for_each(|id| crate::health::recount(table, id, now));
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Worker {
     /// anything shared is written. Two loads: no system call on the request path.
     #[inline]
     pub(crate) fn check(&self, now: u64) -> Result<(), Error> {
-        if self.is_here() {
+        if self.present.is_here() && !self.seat.is_out() {
             return Ok(());
         }
         if !self.present.is_here() {
@@ -102,10 +103,16 @@ impl Worker {
         self.table().regain(self.seat.lane(), now)
     }
 
-    /// Whether there is nothing for `check` to do.
-    #[inline]
-    pub(crate) fn is_here(&self) -> bool {
-        self.present.is_here() && !self.seat.is_out()
+    /// Whether this is the process that joined, and one thread of it.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.present.is_alone()
+    }
+
+    /// The same, and there is nothing for `check` to do.
+    #[inline(always)]
+    pub(crate) fn is_alone_and_in(&self) -> bool {
+        self.present.is_alone() && !self.seat.is_out()
     }
 
     #[inline]
@@ -128,13 +135,17 @@ impl Drop for Worker {
 }
 
 /// A page that the kernel zeroes in a forked child: tells a child from the process that joined without asking for the
-/// process id, which costs a system call.
+/// process id, which costs a system call. While it is there, the page says how many threads the worker has, so that one
+/// load tells the plain case.
 struct Presence {
     /// Of std, not of the facade: the kernel writes it too.
     page: *mut std::sync::atomic::AtomicU64,
 }
 
 const PAGE: usize = 4096;
+/// What the page says; 0 in a child.
+const ALONE: u64 = 1;
+const SHARED: u64 = 2;
 
 #[allow(unsafe_code)]
 mod presence {
@@ -146,7 +157,7 @@ mod presence {
     unsafe impl Sync for Presence {}
 
     impl Presence {
-        pub(super) fn new() -> Result<Presence, Error> {
+        pub(super) fn new(shared: bool) -> Result<Presence, Error> {
             // SAFETY: a fresh private mapping; results are checked; the word lies at its start.
             unsafe {
                 let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -162,15 +173,25 @@ mod presence {
                 if libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) != 0 {
                     return Err(failed("madvise(MADV_WIPEONFORK), which needs Linux 4.14"));
                 }
-                (*presence.page).store(1, Ordering::Relaxed);
+                (*presence.page).store(if shared { SHARED } else { ALONE }, Ordering::Relaxed);
                 Ok(presence)
             }
         }
 
         #[inline]
         pub(super) fn is_here(&self) -> bool {
+            self.says() != 0
+        }
+
+        #[inline]
+        pub(super) fn is_alone(&self) -> bool {
+            self.says() == ALONE
+        }
+
+        #[inline]
+        fn says(&self) -> u64 {
             // SAFETY: the page is mapped for as long as we live.
-            unsafe { (*self.page).load(Ordering::Relaxed) == 1 }
+            unsafe { (*self.page).load(Ordering::Relaxed) }
         }
     }
 

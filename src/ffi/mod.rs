@@ -15,6 +15,7 @@ pub mod request;
 pub mod responder;
 pub mod status;
 pub mod table;
+pub mod template;
 pub mod upstream;
 pub mod validator;
 pub mod version;
@@ -351,6 +352,7 @@ mod tests {
             ("responder.rs", include_str!("responder.rs")),
             ("status.rs", include_str!("status.rs")),
             ("table.rs", include_str!("table.rs")),
+            ("template.rs", include_str!("template.rs")),
             ("upstream.rs", include_str!("upstream.rs")),
             ("validator.rs", include_str!("validator.rs")),
             ("worker.rs", include_str!("worker.rs")),

@@ -11,7 +11,7 @@ use crate::cause::Cause;
 use crate::failover::{self, Body, BodyEnd, Outcome, Phase, Request, Verdict, Worker};
 use crate::http::Method;
 use crate::table::Selector;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 /// GET; also what 0 means.
 pub const TIDEGATE_METHOD_GET: u32 = 1;
@@ -133,8 +133,14 @@ pub struct tidegate_request_options {
     pub max_attempts: u32,
     /// No retry starts after this time (CLOCK_MONOTONIC, like every `now_ns`); default: the upstream's.
     pub deadline_ns: u64,
+    /// What the selectors maglev and source_hash go by: any bytes, for source_hash the client's struct sockaddr (its
+    /// port does not count, and of an IPv6 address the first 64 bits). Only read during the call. Default none: the
+    /// request goes anywhere, by weight.
+    pub key: *const c_void,
+    /// Its length in bytes.
+    pub key_len: usize,
 }
-// SAFETY: integers only, size first, no implicit padding.
+// SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_request_options {}
 
 /// The peer to try.
@@ -178,7 +184,7 @@ pub struct tidegate_outcome {
     pub retry_after_s: u32,
     /// How long connecting took, in nanoseconds; 0 on a reused connection.
     pub connect_ns: u64,
-    /// From the pick to the head.
+    /// From the pick to the head: what peak_ewma compares. Unset: `total_ns` is, and without it the time to the report.
     pub head_ns: u64,
     /// From the pick to the end.
     pub total_ns: u64,
@@ -339,8 +345,12 @@ pub unsafe extern "C" fn tidegate_request_start(
         }
         let method = Method::from_number(o.method).ok_or_else(|| Error::invalid("method: not a TIDEGATE_METHOD_*"))?;
         // SAFETY: the caller vouches that the worker outlives the request.
-        let begun =
+        let mut begun =
             unsafe { Request::start(worker, o.upstream, method, o.flags, o.max_attempts, o.deadline_ns, now_ns) }?;
+        if o.key_len != 0 {
+            // SAFETY: the caller vouches for the key, as for all of the options.
+            begun.set_key(unsafe { bytes(o.key, o.key_len) }?);
+        }
         // SAFETY: `request` is writable, large enough and aligned (asserted at compile time).
         unsafe { request.cast::<Request>().write(begun) };
         Ok(())
@@ -369,6 +379,9 @@ pub unsafe extern "C" fn tidegate_request_pick(
             Some(started) if is_whole(pick) => match started.plain_selector() {
                 Some(Selector::RoundRobin) => pick_round_robin(started, now_ns, pick),
                 Some(Selector::LeastRequest) => pick_least_request(started, now_ns, pick),
+                Some(Selector::Random) => pick_random(started, now_ns, pick),
+                Some(Selector::PeakEwma) => pick_peak_ewma(started, now_ns, pick),
+                Some(Selector::Maglev | Selector::SourceHash) => pick_hashed(started, now_ns, pick),
                 None => pick_by_rules(request, now_ns, pick),
             },
             _ => pick_by_rules(request, now_ns, pick),
@@ -415,6 +428,48 @@ unsafe extern "C" fn pick_least_request(
     // SAFETY: the caller's promise is the same.
     unsafe {
         if let Some(picked) = request.pick_least_request(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_random(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_random(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_peak_ewma(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_peak_ewma(now_ns) {
+            write_whole(pick, &export_pick(&picked));
+            return TIDEGATE_OK;
+        }
+        pick_by_rules((&raw mut *request).cast(), now_ns, pick)
+    }
+}
+
+/// # Safety
+/// As [`pick_round_robin`].
+#[inline(never)]
+unsafe extern "C" fn pick_hashed(request: &mut Request, now_ns: u64, pick: *mut tidegate_pick) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        if let Some(picked) = request.pick_hashed(now_ns) {
             write_whole(pick, &export_pick(&picked));
             return TIDEGATE_OK;
         }
@@ -502,12 +557,37 @@ pub unsafe extern "C" fn tidegate_request_report(
             && is_whole(decision)
             && o.cause == Cause::NONE.number()
             && o.phase <= TIDEGATE_PHASE_DONE
-            && let Some(decided) = request.report_plainly(o.status, o.total_ns, now_ns)
         {
+            if request.is_measured() {
+                return report_measured(request, outcome, now_ns, decision);
+            }
+            if let Some(decided) = request.report_plainly::<false>(o.status, 0, o.total_ns, now_ns) {
+                write_whole(decision, &export_decision(&decided));
+                return TIDEGATE_OK;
+            }
+        }
+        report_by_rules(request, outcome, now_ns, decision)
+    }
+}
+
+/// # Safety
+/// [`is_whole`] holds for `outcome` and `decision`.
+#[inline(never)]
+unsafe extern "C" fn report_measured(
+    request: &mut Request,
+    outcome: *const tidegate_outcome,
+    now_ns: u64,
+    decision: *mut tidegate_decision,
+) -> tidegate_status {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        let o = outcome.read_unaligned();
+        let (status, head_ns, total_ns) = (o.status, o.head_ns, o.total_ns);
+        if let Some(decided) = request.report_plainly::<true>(status, head_ns, total_ns, now_ns) {
             write_whole(decision, &export_decision(&decided));
             return TIDEGATE_OK;
         }
-        report_by_rules(request, outcome, now_ns, decision)
+        report_by_rules((&raw mut *request).cast(), outcome, now_ns, decision)
     }
 }
 
@@ -640,6 +720,7 @@ fn parse_outcome(o: &tidegate_outcome) -> Result<Outcome, Error> {
         status: o.status.min(999) as u16,
         reason: o.reason,
         retry_after_s: o.retry_after_s,
+        head_ns: o.head_ns,
         total_ns: o.total_ns,
     })
 }

@@ -71,6 +71,10 @@ pub struct tidegate_event {
     /// there are now. WORKER_RECLAIMED, WORKER_OUT, WORKER_BACK: how many requests in flight. TABLE_REPLACED:
     /// TIDEGATE_REPLACED_*.
     pub value: u64,
+    /// PEER_EJECTED, PEER_SPARED, PEER_NOTED: TIDEGATE_DETECTOR_*, what found it; else 0.
+    pub detector: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 // SAFETY: as above.
 unsafe impl Struct for tidegate_event {}
@@ -94,6 +98,8 @@ pub const TIDEGATE_EVENT_WORKER_RECLAIMED: u32 = 7;
 pub const TIDEGATE_EVENT_WORKER_OUT: u32 = 9;
 /// It is back, with `value` requests in flight.
 pub const TIDEGATE_EVENT_WORKER_BACK: u32 = 10;
+/// A peer would have been ejected, but TIDEGATE_HEALTH_JUDGE_ONLY is set.
+pub const TIDEGATE_EVENT_PEER_NOTED: u32 = 11;
 /// This table took the place of another in its file: `value` says why, TIDEGATE_REPLACED_*.
 pub const TIDEGATE_EVENT_TABLE_REPLACED: u32 = 8;
 
@@ -101,6 +107,16 @@ pub const TIDEGATE_EVENT_TABLE_REPLACED: u32 = 8;
 pub const TIDEGATE_EVENT_PEER_DOWN: u32 = 20;
 /// A peer that was down takes traffic again: its checks pass, or a last resort succeeded.
 pub const TIDEGATE_EVENT_PEER_UP: u32 = 21;
+/// Failures in a row.
+pub const TIDEGATE_DETECTOR_STREAK: u32 = 1;
+/// A connection was refused, or the address can't be reached.
+pub const TIDEGATE_DETECTOR_REFUSED: u32 = 2;
+/// A share of failures above that of the other peers.
+pub const TIDEGATE_DETECTOR_RATE: u32 = 3;
+/// Requests hang while other peers answer.
+pub const TIDEGATE_DETECTOR_PENDING: u32 = 4;
+/// A trial failed.
+pub const TIDEGATE_DETECTOR_TRIAL: u32 = 5;
 
 /// The old table was of another layout version, or had other features.
 pub const TIDEGATE_REPLACED_LAYOUT: u64 = 1;
@@ -369,6 +385,11 @@ pub unsafe extern "C" fn tidegate_table_next_event(
         else {
             return Err(Error::of(TIDEGATE_ERR_END));
         };
+        let detects = matches!(
+            kind.number(),
+            TIDEGATE_EVENT_PEER_EJECTED | TIDEGATE_EVENT_PEER_SPARED | TIDEGATE_EVENT_PEER_NOTED
+        );
+        let (worker, detector) = if detects { (0, worker) } else { (worker, 0) };
         let out = tidegate_event {
             struct_size: 0,
             time_ns,
@@ -379,6 +400,8 @@ pub unsafe extern "C" fn tidegate_table_next_event(
             cause: cause.number(),
             worker,
             value,
+            detector,
+            reserved: 0,
         };
         // SAFETY: the caller vouches for `event` and `cursor`.
         unsafe {

@@ -13,6 +13,15 @@ use std::ffi::{c_char, c_void};
 pub const TIDEGATE_SELECTOR_ROUND_ROBIN: u32 = 1;
 /// Weighted power of two choices on requests in flight.
 pub const TIDEGATE_SELECTOR_LEAST_REQUEST: u32 = 2;
+/// Weighted random choice.
+pub const TIDEGATE_SELECTOR_RANDOM: u32 = 3;
+/// Least latency (an average that peaks at once) times (requests in flight + 1), divided by weight: exact up to 128
+/// peers, best of four above.
+pub const TIDEGATE_SELECTOR_PEAK_EWMA: u32 = 4;
+/// Consistent hashing of `tidegate_request_options.key`.
+pub const TIDEGATE_SELECTOR_MAGLEV: u32 = 5;
+/// The same with a client's address as the key.
+pub const TIDEGATE_SELECTOR_SOURCE_HASH: u32 = 6;
 
 /// When fewer peers than `panic_percent` are eligible: spread over all that are enabled.
 pub const TIDEGATE_PANIC_SPREAD: u32 = 1;
@@ -53,6 +62,15 @@ pub const TIDEGATE_STATUS_NOTHING: u32 = 0x80000000;
 /// For `hold_bytes`: hold no response back.
 pub const TIDEGATE_HOLD_OFF: u32 = 0xFFFFFFFF;
 
+/// For `health`: failures in a row and refused connections eject nobody.
+pub const TIDEGATE_HEALTH_NO_STREAK: u32 = 1;
+/// A share of failures above the others' ejects nobody.
+pub const TIDEGATE_HEALTH_NO_RATE: u32 = 2;
+/// Requests that hang eject nobody.
+pub const TIDEGATE_HEALTH_NO_PENDING: u32 = 4;
+/// Nobody is ejected: TIDEGATE_EVENT_PEER_NOTED tells who would be.
+pub const TIDEGATE_HEALTH_JUDGE_ONLY: u32 = 8;
+
 /// How an upstream is used; 0 is the default everywhere.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -71,12 +89,13 @@ pub struct tidegate_upstream_options {
     pub eject_failures: u32,
     /// TIDEGATE_STATUS_* bits that count as failures and may be retried; default 502, 503 and 504.
     pub failure_statuses: u32,
-    /// First ejection in nanoseconds, doubled with each one that follows, shortened at random by up to a quarter; not
-    /// more than `eject_max_ns`; default 1 s.
+    /// First ejection in nanoseconds, half as long again with each one that follows, shortened at random by up to a
+    /// quarter; not more than `eject_max_ns`; default 1 s.
     pub eject_base_ns: u64,
     /// Longest ejection; default 60 s.
     pub eject_max_ns: u64,
-    /// Trials that must succeed before an ejected peer takes its share again, at most 7; default 2.
+    /// Trials that must succeed before a peer that was ejected once takes its share again, at most 7; default 2. After n
+    /// ejections n times as many, at most 7.
     pub half_open_successes: u32,
     /// Retry budget: retries per million requests; default 200,000 (20 %). 1: as good
     /// as none beyond `retry_budget_min_per_s`. 0xFFFFFFFF: no budget, retries are not bounded.
@@ -99,6 +118,30 @@ pub struct tidegate_upstream_options {
     pub hold_bytes: u32,
     /// Reserved, 0.
     pub reserved_hold: u32,
+    /// How long a peer that is new, or well again, takes from a tenth of its share to all of it; default 10 s, 1 ns: at
+    /// once. Not at an upstream's first declaration, nor where no other peer can take traffic.
+    pub slow_start_ns: u64,
+    /// PEAK_EWMA: an estimate of latency decays to 1/e in this time, 10 ms to 1 h; default 1 s.
+    pub latency_decay_ns: u64,
+    /// Backups take a part of the traffic as soon as the primaries' eligible weight, times this percentage (100 to
+    /// 1000; Envoy's is 140), is below their whole weight. Default: only what no primary can take.
+    pub overflow_percent: u32,
+    /// No peer gets more than this percentage (100 to 1000) of its share, by weight, of the requests in flight, where
+    /// another peer can be taken; default no bound.
+    pub load_bound_percent: u32,
+    /// The zone that this gateway is in, 1 to 255: peers of the same zone are preferred as far as their capacity goes
+    /// for this zone's part of the traffic (all zones bring the same). Default none.
+    pub zone: u32,
+    /// Reserved, 0.
+    pub reserved_2: u32,
+    /// TIDEGATE_HEALTH_NO_* and TIDEGATE_HEALTH_JUDGE_ONLY; default: every detector, and what they find is ejected.
+    pub health: u32,
+    /// A peer whose share of failures is at least this many percent above that of the others, and twice it, beyond
+    /// doubt, is ejected; at most 100; default 3.
+    pub eject_rate_percent: u32,
+    /// A peer that leaves three requests unanswered for twice the time that nearly all answers take, but at the least
+    /// for this long, while others answer, is ejected until it answers; in nanoseconds; default 50 ms.
+    pub eject_pending_ns: u64,
 }
 // SAFETY: integers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_upstream_options {}
@@ -120,12 +163,16 @@ pub struct tidegate_peer {
     pub name_len: usize,
     /// Share of the traffic, 1 to 65535; default 1.
     pub weight: u32,
-    /// 0: primary. 1: backup, used only while no primary is eligible.
+    /// 0: primary. 1: backup, used while no primary can be taken, or see `overflow_percent`.
     pub priority: u32,
     /// Most requests in flight over all workers; default no limit.
     pub max_in_flight: u32,
     /// TIDEGATE_ADMIN_*
     pub admin: u32,
+    /// The zone it is in, 1 to 255; default none.
+    pub zone: u32,
+    /// Reserved, 0.
+    pub reserved: u32,
 }
 // SAFETY: integers and raw pointers only, size first, no implicit padding.
 unsafe impl Struct for tidegate_peer {}
@@ -164,6 +211,8 @@ pub struct tidegate_peer_info {
     pub failures: u64,
     /// EJECTED: nanoseconds until its first trial, 0 if one is due.
     pub ejected_for_ns: u64,
+    /// PEAK_EWMA: the estimate of its latency; 0: never measured.
+    pub latency_ns: u64,
     /// 1: active checks keep it out, whatever `health` says.
     pub down: u32,
     /// Reserved, 0.
@@ -449,6 +498,7 @@ pub unsafe extern "C" fn tidegate_peer_describe(
             picks: view.picks,
             failures: view.failures,
             ejected_for_ns: view.ejected_for_ns,
+            latency_ns: view.latency_ns,
             down: u32::from(view.down),
             reserved_down: 0,
         };
@@ -585,10 +635,10 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
     let or64 = |value: u64, default: u64| if value == 0 { default } else { value };
     let d = Policy::default();
     Policy {
-        selector: match o.selector {
-            0 | TIDEGATE_SELECTOR_ROUND_ROBIN => Selector::RoundRobin,
-            TIDEGATE_SELECTOR_LEAST_REQUEST => Selector::LeastRequest,
-            other => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
+        selector: match (o.selector, Selector::from_number(o.selector)) {
+            (0, _) => d.selector,
+            (_, Some(selector)) => selector,
+            (other, None) => return Err(Error::invalid(format!("selector is {other}: not a TIDEGATE_SELECTOR_*"))),
         },
         panic_percent: match o.panic {
             0 | TIDEGATE_PANIC_REFUSE => 0,
@@ -608,6 +658,14 @@ unsafe fn policy(options: *const tidegate_upstream_options) -> Result<Policy, Er
         deadline_ns: o.deadline_ns,
         hold_bytes: or(o.hold_bytes, d.hold_bytes),
         hold_ns: or64(o.hold_ns, d.hold_ns),
+        latency_decay_ns: or64(o.latency_decay_ns, d.latency_decay_ns),
+        slow_start_ns: if o.slow_start_ns == 1 { 0 } else { or64(o.slow_start_ns, d.slow_start_ns) },
+        overflow_percent: o.overflow_percent,
+        load_bound_percent: o.load_bound_percent,
+        zone: zone(o.zone)?,
+        health: o.health,
+        eject_rate_percent: or(o.eject_rate_percent, d.eject_rate_percent),
+        eject_pending_ns: or64(o.eject_pending_ns, d.eject_pending_ns),
     }
     .checked()
 }
@@ -620,5 +678,10 @@ unsafe fn spec(peer: &tidegate_peer) -> Result<PeerSpec, Error> {
     let admin = Admin::from_number(peer.admin)
         .ok_or_else(|| Error::invalid(format!("admin is {}: not a TIDEGATE_ADMIN_*", peer.admin)))?;
     let weight = if peer.weight == 0 { 1 } else { peer.weight };
-    PeerSpec::new(Address::new(address)?, name, weight, peer.priority, peer.max_in_flight, admin)
+    let spec = PeerSpec::new(Address::new(address)?, name, weight, peer.priority, peer.max_in_flight, admin)?;
+    Ok(spec.in_zone(zone(peer.zone)?))
+}
+
+fn zone(number: u32) -> Result<u8, Error> {
+    u8::try_from(number).map_err(|_| Error::invalid(format!("zone is {number}: 1 to 255, or 0 for none")))
 }

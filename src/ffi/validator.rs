@@ -66,7 +66,8 @@ pub const TIDEGATE_END_TIMEOUT: u32 = 3;
 /// Leave DATA events out: body bytes are checked and taken, but not reported. For hosts that forward raw bytes.
 pub const TIDEGATE_VALIDATOR_NO_DATA: u32 = 1;
 
-/// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+/// The state of one response, in the host's memory: 512 bytes, no clean-up. May be copied. It points to nothing but the
+/// `rules` of its options.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct tidegate_validator {
@@ -340,7 +341,7 @@ fn to_c(verdict: &Verdict) -> tidegate_verdict {
     tidegate_verdict {
         struct_size: size_of::<tidegate_verdict>(),
         event: verdict.event as u32,
-        cause: verdict.reason.cause().number(),
+        cause: if verdict.reason == Reason::NONE { 0 } else { verdict.reason.cause().number() },
         consumed: verdict.consumed,
         data: verdict.data,
         data_len: verdict.data_len,
@@ -381,10 +382,24 @@ pub unsafe extern "C" fn tidegate_validator_feed(
         if !state.reads_bytes() {
             return Err(Error::of(TIDEGATE_ERR_STATE));
         }
-        let seen = state.feed(input);
-        // SAFETY: as above.
-        unsafe { write_verdict(verdict, &seen) }
+        match state.usual(input) {
+            // SAFETY: as above.
+            Some(seen) => unsafe { write_verdict(verdict, &seen) },
+            // SAFETY: as above.
+            None => unsafe { feed_any(state, input, verdict) },
+        }
     })
+}
+
+/// Apart, so that the usual calls do not save its registers.
+///
+/// # Safety
+/// As [`write_verdict`].
+#[inline(never)]
+unsafe fn feed_any(state: &mut Validator<'_>, input: &[u8], verdict: *mut tidegate_verdict) -> Result<(), Error> {
+    let seen = state.feed_any(input);
+    // SAFETY: the caller's promise.
+    unsafe { write_verdict(verdict, &seen) }
 }
 
 /// Writes what was seen. A verdict of this library's own size is stored field by field: copied in larger pieces, the

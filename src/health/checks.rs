@@ -33,14 +33,15 @@ pub(crate) fn set_down(
         let next = state.with_down(down);
         // The time of the last change for the better; that of an ejection stays.
         let better = !down && state.health() == Health::Healthy;
-        let next = if better { next.with_until(Tick::at(now, table.epoch())) } else { next };
+        let slow = table.peer_upstream(peer.slot()).is_some_and(|upstream| table.slow_start_ns(upstream) != 0);
+        let next = if better { next.with_until(Tick::at(now, table.epoch())).with_slow_start(slow) } else { next };
         if word.compare_exchange(state.bits(), next.bits(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let upstream = table.peer_upstream(peer.slot()).ok_or_else(gone)?;
             let status = u64::from(status);
             let kind =
                 if down { EventKind::Down { peer, upstream, cause, status } } else { EventKind::Up { peer, upstream } };
             table.emit(kind, now);
-            floor::update_panic(table, upstream);
+            floor::recount(table, upstream, now);
             return Ok(true);
         }
     }

@@ -1,6 +1,8 @@
 //! The capacity floor: the last usable peer of an upstream is never ejected.
 //!
-//! Usable is a peer that is eligible and not itself failing (its streak is below the threshold). Two workers could each
+//! Usable is a peer that is eligible and not itself failing (its streak is below the threshold). An ejection asks for
+//! more: somebody whose last answers were good, or all would be ejected in turn where all fail alike; and, where every
+//! usable peer has a limit, room below these for what the ejected one has in flight. Two workers could each
 //! see the other's victim as the one that remains, so an ejection first reserves the right to it: one word an upstream
 //! names the peer that is being ejected and since when, taken by CAS before the count and freed after the transition.
 //! A second ejection meanwhile does not wait: it is put off until the peer's next failure. A reservation whose owner
@@ -17,6 +19,8 @@ use super::Evidence;
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::{Health, State, Table, UpstreamId};
 
+/// Two failures in a row are the first sign of a fault that all share.
+const WELL_BELOW: u32 = 2;
 const VOID_AFTER_MS: u64 = 1000;
 const TIME_BITS: u32 = 40;
 
@@ -40,7 +44,10 @@ pub(super) fn reserve<'a>(evidence: &Evidence<'a>, threshold: u32) -> Option<Res
     let mine = (u64::from(slot) + 1) << TIME_BITS | now_ms;
     word.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Relaxed).ok()?;
     let reservation = Reservation { word, mine, succeeded: held != 0 };
-    if has_usable_peer(evidence.table, evidence.upstream, threshold, |other| other == slot) {
+    let well = threshold.min(WELL_BELOW);
+    if has_usable_peer(evidence.table, evidence.upstream, well, |other| other == slot)
+        && has_room(evidence.table, evidence.upstream, slot, threshold)
+    {
         Some(reservation)
     } else {
         reservation.release();
@@ -87,13 +94,34 @@ pub(super) fn has_usable_peer(
     table.snapshot(upstream).is_some_and(|snapshot| snapshot.members().any(|entry| usable(entry.slot())))
 }
 
-/// Decides anew whether the panic policy applies. Called after every transition, so that a pick need not count.
-pub(crate) fn update_panic(table: &Table, upstream: UpstreamId) {
+/// Whether the limits of the other usable peers leave room for what this one has in flight.
+fn has_room(table: &Table, upstream: UpstreamId, slot: u32, threshold: u32) -> bool {
+    let in_flight = |slot: u32| table.aggregate(slot).map_or(0, |a| u64::from(a.load(Ordering::Relaxed)));
+    let needed = in_flight(slot).max(1);
+    let Some(snapshot) = table.snapshot(upstream) else { return false };
+    let mut room = 0u64;
+    snapshot.members().filter(|entry| entry.slot() != slot).any(|entry| {
+        let state = State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire)));
+        let limit = u64::from(table.peer_parameters(entry.slot()).limit);
+        let usable = state.is_eligible() && state.streak() < threshold;
+        let free = if limit == 0 { needed } else { limit.saturating_sub(in_flight(entry.slot())) };
+        room += if usable { free } else { 0 };
+        room >= needed
+    })
+}
+
+/// Counts anew what picks read of all members: whether the panic policy applies, whether somebody may be due for a
+/// trial, shares and keys. Called after every transition, so that a pick need not count.
+pub(crate) fn recount(table: &Table, upstream: UpstreamId, now: u64) {
     let percent = table.packed_policy(upstream).panic_percent() as usize;
     let (Some(word), Some(snapshot)) = (table.panic_word(upstream), table.snapshot(upstream)) else { return };
-    let eligible = snapshot.members().filter(|entry| {
-        State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire))).is_eligible()
-    });
-    let panic = percent != 0 && eligible.count() * 100 < percent * snapshot.member_count();
-    word.store(u64::from(panic), Ordering::Relaxed);
+    let (mut eligible, mut ailing) = (0, false);
+    for entry in snapshot.members().take(table.capacity().peers as usize) {
+        let state = State::from_bits(table.state_word(entry.slot()).map_or(0, |w| w.load(Ordering::Acquire)));
+        eligible += usize::from(state.is_eligible());
+        ailing |= state.is_only_ejected();
+    }
+    let panic = percent != 0 && eligible * 100 < percent * snapshot.member_count();
+    word.store(u64::from(panic) | u64::from(ailing) << 1, Ordering::Relaxed);
+    table.refresh(upstream, now);
 }

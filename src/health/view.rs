@@ -1,7 +1,8 @@
 //! What is known of a peer, decoded for people.
 
+use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
-use crate::table::{Admin, Health, PeerHandle, Table, Tick};
+use crate::table::{Admin, Detector, Health, PeerHandle, Table, Tick};
 
 /// One peer at one time.
 pub struct PeerView {
@@ -31,6 +32,10 @@ pub struct PeerView {
     pub failures: u64,
     /// Until its first trial.
     pub ejected_for_ns: u64,
+    /// What ejected it last, and the cause.
+    pub last_ejection: Option<(Detector, Cause)>,
+    /// The estimate of its latency; 0: never measured, or not by this selector.
+    pub latency_ns: u64,
 }
 
 impl PeerView {
@@ -58,6 +63,8 @@ impl PeerView {
             picks,
             failures: table.peer_failures(peer),
             ejected_for_ns,
+            last_ejection: table.last_ejection(peer.slot()),
+            latency_ns: table.latency_ns(peer, now),
         })
     }
 }

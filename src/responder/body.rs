@@ -4,7 +4,7 @@
 //! `escape`. Every body is valid UTF-8 and ends with a newline. Cost: two copies a member.
 
 use super::block::Block;
-use super::sentence::sentence;
+use super::sentence::{sentence, title};
 use super::writer::Writer;
 use super::{Answer, Format, Status, escape, html};
 use crate::cause::Cause;
@@ -17,6 +17,7 @@ pub(super) fn write(w: &mut Writer<'_>, answer: &Answer<'_>, format: Format) {
         Format::Problem => problem(w, answer),
         Format::Html => html::write(w, answer),
         Format::Text => text(w, answer),
+        Format::Grpc => {}
     }
 }
 
@@ -45,14 +46,25 @@ fn json_flat(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(b"}\n");
 }
 
-/// RFC 9457: with `about:blank` the title is the status's own, and what is ours are extension members.
+/// RFC 9457: with `about:blank` the title is the status's own; with a type of its own it is the cause's. What is ours
+/// are extension members. `instance` is the request's id as a fragment of the request's own URI.
 fn problem(w: &mut Writer<'_>, answer: &Answer<'_>) {
-    w.put(b"{\"type\":\"about:blank\",\"title\":\"");
-    w.put(answer.status.reason().as_bytes());
+    let base = if answer.cause == Cause::NONE { &[] } else { answer.type_base.bytes() };
+    w.put(b"{\"type\":\"");
+    if base.is_empty() {
+        w.put(b"about:blank\",\"title\":\"");
+        w.put(answer.status.reason().as_bytes());
+    } else {
+        w.put(base);
+        w.put(answer.cause.name().as_bytes());
+        w.put(b"\",\"title\":\"");
+        w.put(title(answer.cause).as_bytes());
+    }
     w.put(b"\",\"status\":");
     w.put(answer.status.code().as_bytes());
     let mut members = Members { w, first: false };
     members.text(&DETAIL, sentence(answer.cause).as_bytes());
+    members.instance(answer);
     members.cause(answer);
     members.text(&UPSTREAM, answer.upstream.bytes());
     members.text(&REQUEST_ID, answer.request_id.bytes());
@@ -135,6 +147,14 @@ impl Members<'_, '_> {
         self.w.put_block(member);
     }
 
+    fn instance(&mut self, answer: &Answer<'_>) {
+        if !answer.request_id.bytes().is_empty() {
+            self.key(&INSTANCE);
+            escape::uri(self.w, answer.request_id.bytes());
+            self.w.put(b"\"");
+        }
+    }
+
     #[inline(always)]
     fn retry_after(&mut self, answer: &Answer<'_>) {
         if answer.retry_after_s > 0 {
@@ -149,6 +169,7 @@ static UPSTREAM_SERVICE: Block<24> = Block::new(&[",\"upstreamService\":\""]);
 static REQUEST_ID: Block<16> = Block::new(&[",\"requestId\":\""]);
 static RETRY_AFTER: Block<16> = Block::new(&[",\"retryAfter\":"]);
 static MESSAGE: Block<16> = Block::new(&[",\"message\":\""]);
+static INSTANCE: Block<16> = Block::new(&[",\"instance\":\"#"]);
 static DETAIL: Block<16> = Block::new(&[",\"detail\":\""]);
 
 /// By status: what the default body starts with.

@@ -31,6 +31,12 @@ impl Date {
         .unwrap_or(Block::EMPTY)
     }
 
+    /// The value alone.
+    pub(super) fn value(self, out: &mut [u8; 29]) -> &[u8] {
+        self.imf_fixdate(out);
+        out
+    }
+
     /// "Sun, 06 Nov 1994 08:49:37 GMT"
     fn imf_fixdate(self, out: &mut [u8; 29]) {
         // The year 9999 is about 2.9 million days away, so everything behind this line fits 32 bits.

@@ -1,4 +1,4 @@
-//! Foreign text (an upstream's name, a request's id) into JSON, HTML and plain text.
+//! Foreign text (an upstream's name, a request's id) into JSON, HTML, plain text and URIs.
 //!
 //! Text that needs nothing is copied as it is, and looked at on the way, sixteen bytes at a time. Anything else goes character by
 //! character; bytes that are not UTF-8 become U+FFFD, so a body is valid UTF-8 whatever came in. JSON keeps control
@@ -9,6 +9,10 @@ use super::writer::Writer;
 
 /// The most that one byte grows to (`\u001f`).
 pub(super) const LARGEST: usize = 6;
+/// In HTML (`&quot;` as a number).
+pub(super) const LARGEST_HTML: usize = 5;
+/// In a URI.
+pub(super) const LARGEST_URI: usize = 3;
 
 const REPLACEMENT: &str = "\u{fffd}";
 
@@ -58,6 +62,23 @@ pub(super) fn plain(w: &mut Writer<'_>, text: &[u8]) {
         return;
     }
     by_character(w, text, |w, c| if c.is_control() { w.put(REPLACEMENT.as_bytes()) } else { put_char(w, c) });
+}
+
+/// Into one component of a URI (RFC 3986, section 2.1): whatever is not unreserved is percent-encoded, so nothing in it
+/// is a delimiter, a scheme, or markup.
+pub(super) fn uri(w: &mut Writer<'_>, text: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    if text.iter().all(|&b| unreserved(b)) {
+        return w.put(text);
+    }
+    for &b in text {
+        if unreserved(b) {
+            w.put(&[b]);
+        } else {
+            w.put(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+        }
+    }
 }
 
 #[inline(always)]
@@ -207,6 +228,12 @@ mod tests {
         assert_eq!(run(html, b"a\r\nb"), "a\u{fffd}\u{fffd}b");
         assert_eq!(run(plain, b"a\r\nb\x1b[31m<"), "a\u{fffd}\u{fffd}b\u{fffd}[31m<");
         assert_eq!(run(plain, "\u{9b}31m".as_bytes()), "\u{fffd}31m");
+    }
+
+    #[test]
+    fn a_component_of_a_uri_holds_no_delimiter() {
+        assert_eq!(run(uri, b"a-Z_0.9~"), "a-Z_0.9~");
+        assert_eq!(run(uri, "a b/\"?#\u{fc}".as_bytes()), "a%20b%2F%22%3F%23%C3%BC");
     }
 
     #[test]

@@ -1,12 +1,31 @@
 //! Whole answers: every cause in every format, exact lengths, and what hostile text can't do.
 
 use super::*;
+use crate::validator::{Event, Method, Options, Validator};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const FORMATS: [Option<Format>; 6] =
     [None, Some(Format::Json), Some(Format::JsonFlat), Some(Format::Problem), Some(Format::Html), Some(Format::Text)];
+
+/// What Tidegate asks of an upstream holds for itself: the validator takes these bytes as one whole response.
+fn assert_valid(bytes: &[u8], head: bool, status: u16) {
+    let method = if head { Method::Head } else { Method::Get };
+    let mut validator = Validator::new(&Options { method, ..Options::default() });
+    let mut rest = bytes;
+    loop {
+        let verdict = validator.feed(rest);
+        rest = &rest[verdict.consumed..];
+        match verdict.event {
+            Event::Head => assert_eq!(verdict.status, status),
+            Event::Data => {}
+            Event::Complete => break,
+            other => panic!("{other:?} ({:?}): {}", verdict.reason, String::from_utf8_lossy(bytes)),
+        }
+    }
+    assert!(rest.is_empty());
+}
 
 struct Response {
     line: String,
@@ -78,6 +97,7 @@ fn every_cause_in_every_format_is_a_response() {
             for (retry_after_s, head) in [(0, false), (1, false), (90, true), (3600, false)] {
                 let answer = Answer { cause: *cause, format, retry_after_s, head, ..full() };
                 let answer = Answer { status, ..answer };
+                assert_valid(&bytes(&answer), head, status.number());
                 let r = response(&answer);
                 let get = response(&Answer { head: false, ..answer });
                 assert_eq!(r.line, format!("HTTP/1.1 {} {}", status.code(), status.reason()));
@@ -132,13 +152,75 @@ fn check_body(answer: &Answer<'_>, body: &str) {
             with_cause["title"] = reason.into();
             with_cause["status"] = code_number.into();
             with_cause["detail"] = sentence.into();
+            with_cause["instance"] = "#7f3a-01".into();
             assert_eq!(parsed(), with_cause);
         }
+        Format::Grpc => assert_eq!(body, ""),
         Format::Html | Format::Text => {
             let title = format!("{code} {reason}");
             for needle in [&*title, sentence, "orders-service", "7f3a-01", "lease"] {
                 assert!(body.contains(needle), "{needle} in {body}");
             }
+        }
+    }
+}
+
+#[test]
+fn grpc_is_told_in_fields() {
+    for cause in Cause::ALL {
+        for status in Status::ALL {
+            let answer =
+                Answer { status, cause: *cause, content_type: b"application/grpc", accept: b"text/html", ..full() };
+            assert_valid(&bytes(&answer), false, 200);
+            let r = response(&answer);
+            assert_eq!(r.line, "HTTP/1.1 200 OK");
+            assert_eq!(r.field("Content-Type"), Some("application/grpc"));
+            assert_eq!(r.field("grpc-status"), Some(if status == Status::InternalServerError { "2" } else { "14" }));
+            assert_eq!(r.field("grpc-message"), Some(sentence::sentence(*cause)));
+            assert_eq!((r.field("Content-Length"), &*r.body), (Some("0"), ""));
+            assert!(r.field("Proxy-Status").is_some());
+        }
+    }
+}
+
+#[test]
+fn a_problem_has_the_type_that_the_operator_explains() {
+    let typed = Answer {
+        format: Some(Format::Problem),
+        type_base: Uri::new(b"https://gw.example/causes#").unwrap(),
+        request_id: Short::new(b"a/b \"c").unwrap(),
+        ..full()
+    };
+    let body: Value = serde_json::from_str(&response(&typed).body).unwrap();
+    assert_eq!(body["type"], "https://gw.example/causes#connection_refused");
+    assert_eq!(body["title"], "Connection refused");
+    assert_eq!(body["instance"], "#a%2Fb%20%22c");
+    assert_eq!(body["requestId"], "a/b \"c");
+    let untyped = response(&Answer { cause: Cause::NONE, ..typed }).body;
+    assert_eq!(serde_json::from_str::<Value>(&untyped).unwrap()["type"], "about:blank");
+    assert!(Uri::new(b"https://gw.example/\"#").is_none() && Uri::new(&[b'a'; 256]).is_none());
+}
+
+/// An anchor in docs/causes.md for each cause, and none without one.
+#[test]
+fn every_cause_is_explained() {
+    let page = include_str!("../../docs/causes.md");
+    let mut explained: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let mut causes: Vec<&str> = Cause::ALL.iter().filter(|c| **c != Cause::NONE).map(|c| c.name()).collect();
+    explained.sort_unstable();
+    causes.sort_unstable();
+    assert_eq!(explained, causes);
+    for cause in Cause::ALL.iter().filter(|c| **c != Cause::NONE) {
+        let p = cause.properties();
+        let section = page.split(&format!("\n### {}\n", p.name)).nth(1).unwrap_or_default();
+        let section = section.split("\n### ").next().unwrap_or_default();
+        for (needle, wanted) in
+            [(p.status.to_string(), p.status != 0), (format!("`error={}`", p.proxy_status), p.status != 0)]
+        {
+            assert!(!wanted || section.contains(&needle), "{}: {needle}", p.name);
+        }
+        for needle in ["**Confirm**", "**Fix**"] {
+            assert!(section.contains(needle) || p.status == 0 || p.status == 503, "{}: {needle}", p.name);
         }
     }
 }
@@ -194,7 +276,7 @@ fn waiting_times_read_well() {
 #[test]
 fn the_page_is_small_and_loads_nothing() {
     let body = response(&Answer { format: Some(Format::Html), ..full() }).body;
-    assert!(body.len() < 2048, "{}", body.len());
+    assert!(body.len() < HTML_FIXED, "{}", body.len());
     for needle in ["<script", "http:", "https:", "url(", "@import", "<img", "<link"] {
         assert!(!body.contains(needle), "{needle}");
     }
@@ -221,6 +303,9 @@ fn no_answer_exceeds_its_bound() {
                     request_id: Short::new(&text).unwrap(),
                     next_hop: Short::new(&text).unwrap(),
                     details: Short::new(&text).unwrap(),
+                    next_protocol: Short::new(&label).unwrap(),
+                    earlier: &[b'a'; 512],
+                    type_base: Uri::new(&[b'/'; 255]).unwrap(),
                     ..full()
                 };
                 let len = bytes(&answer).len();
@@ -270,6 +355,7 @@ proptest! {
     #[test]
     fn hostile_text_never_breaks_the_structure(
         texts in (text(64), text(255), text(255), text(255), text(255)),
+        more in (text(64), text(600)),
         accept in text(300),
         numbers in (0..4usize, 0..Cause::ALL.len(), any::<u32>(), 100..600u16, 0..FORMATS.len()),
         flags in any::<(bool, bool, bool)>(),
@@ -293,8 +379,15 @@ proptest! {
             request_id: Short::new(&texts.2).unwrap(),
             next_hop: Short::new(&texts.3).unwrap(),
             details: Short::new(&texts.4).unwrap(),
+            next_protocol: Short::new(&more.0).unwrap(),
+            earlier: &more.1,
+            type_base: Uri::new(b"https://gw.example/causes#").unwrap(),
+            ..Answer::new(Status::BadGateway)
         };
         let written = bytes(&answer);
+        assert_valid(&written, answer.head, answer.status.number());
+        let grpc = Answer { format: Some(Format::Grpc), ..answer };
+        assert_valid(&bytes(&grpc), answer.head, 200);
         let r = Response::parse(&written);
         let names: Vec<&str> = r.fields.keys().map(String::as_str).collect();
         for name in names {
@@ -325,6 +418,7 @@ proptest! {
                 prop_assert_eq!(tags(&get.body), tags(&response(&harmless).body));
                 prop_assert!(!get.body.chars().any(|c| c.is_control() && c != '\n'));
             }
+            Format::Grpc => prop_assert_eq!(&get.body, ""),
             Format::Text => {
                 let lines = 4 + [&texts.1, &texts.2].iter().filter(|t| !t.is_empty()).count();
                 prop_assert!(get.body.lines().count() <= lines + 1);

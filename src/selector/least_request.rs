@@ -13,7 +13,8 @@ use crate::table::{Entry, State, Tier};
 #[inline]
 pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
     if tier.cycle.is_empty() {
-        return Err(Refusal::NoneEligible);
+        // The list was published for another selector.
+        return search(filter, tier);
     }
     let admitted = |place: usize| {
         let entry = Entry::load(tier.cycle.get(place)?);
@@ -40,7 +41,7 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
 /// A peer that is out may be due for a trial.
 #[cold]
 fn propose_out(filter: &Filter, tier: Tier, place: usize) -> Option<Choice> {
-    filter.propose(Entry::load(tier.cycle.get(place)?)).ok()
+    filter.attempt_trial(Entry::load(tier.cycle.get(place)?)).ok()
 }
 
 #[inline]
@@ -55,8 +56,8 @@ pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
     let turn = plain.after(&plain.cursor.turn)?;
     let first = plain.look(turn)?;
     let other = plain.look(plain.draw())?;
-    let found = if first.state.is_eligible() { first } else { instead(plain, first)? };
-    let found = match (found.state.is_eligible(), other.state.is_eligible()) {
+    let found = if first.state.is_plainly_eligible() { first } else { instead(plain, first)? };
+    let found = match (found.state.is_plainly_eligible(), other.state.is_plainly_eligible()) {
         (true, true) => lighter_plainly(plain, found, other)?,
         (true, false) => found,
         (false, true) => other,
@@ -69,7 +70,7 @@ pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
 /// The candidate in place of a peer that is out and not due for a trial.
 #[inline(always)]
 fn instead<'a>(plain: &Plain<'a>, out: Found<'a>) -> Option<Found<'a>> {
-    if out.state.is_only_ejected() {
+    if out.state.needs_rules() {
         return None;
     }
     let spill = plain.after(&plain.cursor.spill)?;

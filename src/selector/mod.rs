@@ -1,22 +1,30 @@
 //! Which peer: one file an algorithm, and the filters that compose with every one of them.
 //!
-//! A selector proposes entries of a snapshot; [`Filter`] says whether a peer may be taken (untried, eligible, below its
-//! limit, or due for a trial) and takes it. Tiers are walked here: backups only where no primary can be taken, then, as
-//! a last resort, peers that are out only because they failed. Nothing of HTTP is known here; the retry-safety of a
-//! request arrives as one bit.
+//! A selector proposes entries of a pool; [`Filter`] says whether a peer may be taken (untried, eligible, past its slow
+//! start or let in by it, below its limit and the bound on its load, or due for a trial) and takes it. Pools are walked
+//! here (see `pools`), then, as a last resort, peers that are out only because they failed. Nothing of HTTP is known
+//! here; the retry-safety of a request arrives as one bit, its key as a hash.
 //!
 //! Cost: O(1) expected at any number of peers while a tenth of them is eligible; a scan of the members below that,
 //! bounded by their number.
 
 pub(crate) mod least_request;
+pub(crate) mod maglev;
+pub(crate) mod peak_ewma;
+mod pools;
+pub(crate) mod random;
 pub(crate) mod round_robin;
+pub(crate) mod source_hash;
 
 use crate::health;
-use crate::random::Random;
+use crate::random::{Random, mix};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::table::{Cycle, Entry, PeerHandle, Seat, Selector, Snapshot, State, Table, Tier, UpstreamId};
+use crate::table::{
+    Cycle, Entry, POOLS, PackedPolicy, PeerHandle, Seat, SeatedUpstream, Selector, Snapshot, State, Table, Tick, Tier,
+    UpstreamId,
+};
 
-/// A worker's places in the cycles of one upstream. Each worker starts at random, or all would start on one peer.
+/// A worker's places in the cycle of one pool. Each worker starts at random, or all would start on one peer.
 pub(crate) struct Cursor {
     turn: AtomicU32,
     spill: AtomicU32,
@@ -50,6 +58,7 @@ fn wrap(next: usize, len: usize) -> usize {
 /// `choose` would, or gives up with its turn untaken: at a limit, and where a trial may be due.
 pub(crate) struct Plain<'a> {
     pub seat: &'a Seat,
+    pub upstream: &'a SeatedUpstream,
     pub cycle: Cycle<'a>,
     pub cursor: &'a Cursor,
     pub random: &'a Random,
@@ -85,7 +94,11 @@ impl<'a> Plain<'a> {
 
     #[inline(always)]
     fn look(&self, place: usize) -> Option<Found<'a>> {
-        let entry = self.cycle.at(place)?;
+        self.look_at(self.cycle.at(place)?)
+    }
+
+    #[inline(always)]
+    fn look_at(&self, entry: Entry) -> Option<Found<'a>> {
         if entry.is_limited() {
             return None;
         }
@@ -123,6 +136,9 @@ impl Choice {
     /// cbindgen:ignore
     /// A peer that is out was tried because nothing else was left.
     pub const LAST_RESORT: u8 = 16;
+    /// cbindgen:ignore
+    /// The upstream's count was raised and must be lowered.
+    pub const BOUNDED: u8 = 32;
 }
 
 /// Why nothing could be taken.
@@ -146,17 +162,74 @@ pub(crate) struct Filter<'a> {
     pub now: u64,
     /// Health is ignored.
     pub panic: bool,
-    /// The selector needs the aggregates.
+    /// The selector or the bound needs the aggregates.
     pub counted: bool,
+    /// Of the request's key; 0: it has none.
+    pub hash: u64,
+    pub load: Load<'a>,
+    /// Slow start is ignored: nobody else is left.
+    pub in_need: bool,
 }
+
+/// The bound on a peer's requests in flight: its share of all, times a factor (Mirrokni, Thorup, Zadimoghaddam,
+/// "Consistent hashing with bounded loads", SODA 2018).
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
+    /// Requests in flight on the upstream. `None`: load is not bounded.
+    pub total: Option<&'a AtomicU64>,
+    /// 0: it is counted, and not heeded.
+    pub percent: u32,
+}
+
+/// A full share, in slow start's parts.
+const FULL: u64 = 1 << 16;
+/// What a peer gets at the beginning of its slow start.
+const FLOOR: u64 = FULL / 10;
 
 impl<'a> Filter<'a> {
     /// Whether the peer may be taken just so. Reads one word.
     #[inline]
     pub fn admits(&self, entry: Entry) -> Option<State> {
         let state = State::from_bits(self.table.state_word(entry.slot())?.load(Ordering::Acquire));
-        let fit = state.is_eligible() || self.panic && state.is_admitted_in_panic();
+        let fit = state.is_eligible() && (!state.is_slow() || self.lets_in(entry, state))
+            || self.panic && state.is_admitted_in_panic();
         (fit && !self.tried.contains(&entry.slot())).then_some(state)
+    }
+
+    /// Whether a pick may fall to a peer in slow start: the part of them that its time so far is of the whole, at least a
+    /// tenth. A key is let in once for all: what it was let in at comes from its hash.
+    #[cold]
+    fn lets_in(&self, entry: Entry, state: State) -> bool {
+        let of_key = || mix(self.hash ^ u64::from(entry.slot()) << 32);
+        let drawn = if self.hash == 0 { self.random.next() } else { of_key() };
+        self.in_need || drawn >> 48 < self.ramp(state)
+    }
+
+    /// How far a peer has come in its slow start, in parts of 2^16.
+    #[cold]
+    fn ramp(&self, state: State) -> u64 {
+        let whole = self.table.slow_start_ns(self.upstream).max(1);
+        let past = Tick::at(self.now, self.table.epoch()).since(state.until()).min(whole);
+        ((u128::from(past) << 16) / u128::from(whole)).max(u128::from(FLOOR)) as u64
+    }
+
+    /// A peer's weight times 256, less in slow start.
+    #[inline]
+    fn weight(&self, entry: Entry, state: State) -> u32 {
+        let part = if state.is_slow() { self.ramp(state) } else { FULL };
+        ((u64::from(entry.weight()) * part) >> 8).max(1) as u32
+    }
+
+    /// Whether only failures keep a peer out.
+    fn is_only_ejected(&self, entry: Entry) -> bool {
+        let word = self.table.state_word(entry.slot());
+        word.is_some_and(|w| State::from_bits(w.load(Ordering::Acquire)).is_only_ejected())
+    }
+
+    /// Random bits; those of the key where there is one, so that what is drawn for a key stays.
+    #[inline]
+    fn draw(&self, salt: u64) -> u64 {
+        if self.hash == 0 { self.random.next() } else { mix(self.hash ^ salt) }
     }
 
     /// Takes a peer that is admitted, unless it is at its limit.
@@ -169,6 +242,10 @@ impl<'a> Filter<'a> {
         if self.counted || entry.is_limited() {
             self.reserve(entry)?;
             flags |= Choice::COUNTED;
+        }
+        if let Some(total) = self.load.total {
+            total.fetch_add(1, Ordering::Relaxed);
+            flags |= Choice::BOUNDED;
         }
         if self.panic && !state.is_eligible() && self.is_trial_in_panic(entry) {
             flags |= Choice::TRIAL;
@@ -195,13 +272,22 @@ impl<'a> Filter<'a> {
     #[inline]
     fn reserve(&self, entry: Entry) -> Result<(), Refusal> {
         let Some(aggregate) = self.table.aggregate(entry.slot()) else { return Err(Refusal::NoneEligible) };
-        if !entry.is_limited() {
+        if !entry.is_limited() && self.load.percent == 0 {
             aggregate.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        let limit = self.table.peer_parameters(entry.slot()).limit;
-        let below = |n: u32| (limit == 0 || n < limit).then(|| n.wrapping_add(1));
+        let limit = if entry.is_limited() { self.table.peer_parameters(entry.slot()).limit } else { 0 };
+        let below = |n: u32| ((limit == 0 || n < limit) && self.is_within_bound(entry, n)).then(|| n.wrapping_add(1));
         aggregate.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).map_or(Err(Refusal::AtLimit), |_| Ok(()))
+    }
+
+    /// Whether a peer with `n` requests in flight may get one more: n < factor · (all + 1) · weight / eligible weight.
+    fn is_within_bound(&self, entry: Entry, n: u32) -> bool {
+        let (Some(total), 1..) = (self.load.total, self.load.percent) else { return true };
+        let all = total.load(Ordering::Relaxed).min(u64::from(u32::MAX)) + 1;
+        let weights = self.table.eligible_weight(self.upstream, entry.is_backup());
+        let share = u128::from(all) * u128::from(entry.weight()) * u128::from(self.load.percent);
+        u128::from(n) * u128::from(weights) * 100 < share
     }
 
     /// A peer that is taken although it is out may be due for a trial. Without one no peer would ever be well again, and
@@ -236,6 +322,9 @@ impl<'a> Filter<'a> {
         if choice.flags & Choice::COUNTED != 0 {
             self.table.lower_aggregate(choice.peer.slot(), 1);
         }
+        if choice.flags & Choice::BOUNDED != 0 {
+            self.table.lower_in_flight(self.upstream);
+        }
         if choice.flags & Choice::TRIAL != 0 {
             health::release_trial(self.table, choice.peer);
         }
@@ -246,43 +335,69 @@ impl<'a> Filter<'a> {
 #[inline]
 pub(crate) fn select(
     filter: &Filter,
-    selector: Selector,
+    policy: PackedPolicy,
     snapshot: &Snapshot,
-    cursor: &Cursor,
+    cursors: &[Cursor; POOLS],
 ) -> Result<Choice, Refusal> {
-    match from_tier(filter, selector, snapshot.primaries(), cursor) {
-        Ok(choice) => Ok(choice),
-        Err(refusal) => beyond_primaries(filter, selector, snapshot, cursor, refusal),
+    match walk(filter, policy, snapshot, cursors) {
+        // Others were tried, or are at their limits: a bound on load is no reason to turn a request away.
+        Err(Refusal::AtLimit) if filter.load.percent != 0 => {
+            let load = Load { percent: 0, ..filter.load };
+            walk(&Filter { load, ..*filter }, policy, snapshot, cursors)
+        }
+        chosen => chosen,
     }
+}
+
+fn walk(
+    filter: &Filter,
+    policy: PackedPolicy,
+    snapshot: &Snapshot,
+    cursors: &[Cursor; POOLS],
+) -> Result<Choice, Refusal> {
+    let order = if policy.is_pooled() { pools::drawn(filter) } else { pools::IN_ORDER };
+    let (mut refusal, first) = (Refusal::NoneEligible, order[0]);
+    match from_pool(filter, policy.selector(), snapshot.pool(first), &cursors[first]) {
+        Ok(choice) => return Ok(choice),
+        Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
+        Err(Refusal::NoneEligible) => {}
+    }
+    beyond_first(filter, policy, snapshot, cursors, order, refusal)
 }
 
 #[inline]
-fn from_tier(filter: &Filter, selector: Selector, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
+fn from_pool(filter: &Filter, selector: Selector, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
     match selector {
+        _ if tier.members.is_empty() => Err(Refusal::NoneEligible),
         Selector::RoundRobin => round_robin::choose(filter, tier, cursor),
         Selector::LeastRequest => least_request::choose(filter, tier, cursor),
+        Selector::Random => random::choose(filter, tier),
+        Selector::PeakEwma => peak_ewma::choose(filter, tier, cursor),
+        Selector::Maglev | Selector::SourceHash => maglev::choose(filter, tier),
     }
 }
 
-/// Backups, and then peers that are out only because they failed, each at most ten times a second.
+/// The other pools, and then peers that are out only because they failed, each at most ten times a second.
 #[cold]
-fn beyond_primaries(
+fn beyond_first(
     filter: &Filter,
-    selector: Selector,
+    policy: PackedPolicy,
     snapshot: &Snapshot,
-    cursor: &Cursor,
-    refusal: Refusal,
+    cursors: &[Cursor; POOLS],
+    order: [usize; POOLS],
+    mut refusal: Refusal,
 ) -> Result<Choice, Refusal> {
-    let backups = snapshot.backups();
-    let refusal = match from_tier(filter, selector, backups, cursor) {
-        Ok(choice) => return Ok(choice),
-        Err(Refusal::AtLimit) => Refusal::AtLimit,
-        Err(Refusal::NoneEligible) => refusal,
-    };
+    for pool in order.into_iter().skip(1) {
+        match from_pool(filter, policy.selector(), snapshot.pool(pool), &cursors[pool]) {
+            Ok(choice) => return Ok(choice),
+            Err(Refusal::AtLimit) => refusal = Refusal::AtLimit,
+            Err(Refusal::NoneEligible) => {}
+        }
+    }
     if refusal == Refusal::AtLimit {
         return Err(refusal);
     }
-    for tier in [snapshot.primaries(), backups] {
+    for tier in order.map(|pool| snapshot.pool(pool)) {
         if let Some(choice) = scan(filter, tier.members, |entry| {
             let untried = !filter.tried.contains(&entry.slot());
             let state = untried.then(|| health::claim_last_resort(filter.table, entry.slot(), filter.now)).flatten()?;
@@ -304,8 +419,20 @@ fn scan<T>(filter: &Filter, members: &[AtomicU64], take: impl Fn(Entry) -> Optio
 /// is reported if nothing else is found.
 #[cold]
 fn search(filter: &Filter, tier: Tier) -> Result<Choice, Refusal> {
+    let drawn = (0..DRAWS).filter_map(|_| tier.cycle.get(filter.random.below(tier.cycle.len()))).map(Entry::load);
+    first_of(filter, tier, drawn, filter.random.below(tier.members.len()))
+}
+
+/// The first of `proposed` that can be taken, or else of all members from `start` on, slow start then ignored.
+#[cold]
+fn first_of(
+    filter: &Filter,
+    tier: Tier,
+    mut proposed: impl Iterator<Item = Entry>,
+    start: usize,
+) -> Result<Choice, Refusal> {
     let mut refusal = Refusal::NoneEligible;
-    let mut attempt = |entry: Entry| match filter.propose(entry) {
+    let mut attempt = |filter: &Filter, entry: Entry| match filter.propose(entry) {
         Ok(choice) => Some(choice),
         Err(why) => {
             if why == Refusal::AtLimit {
@@ -314,15 +441,12 @@ fn search(filter: &Filter, tier: Tier) -> Result<Choice, Refusal> {
             None
         }
     };
-    for _ in 0..DRAWS {
-        let Some(word) = tier.cycle.get(filter.random.below(tier.cycle.len())) else { break };
-        if let Some(choice) = attempt(Entry::load(word)) {
-            return Ok(choice);
-        }
+    if let Some(choice) = proposed.find_map(|entry| attempt(filter, entry)) {
+        return Ok(choice);
     }
-    let start = filter.random.below(tier.members.len());
     let (before, after) = tier.members.split_at_checked(start).unwrap_or((&[], tier.members));
-    after.iter().chain(before).find_map(|word| attempt(Entry::load(word))).ok_or(refusal)
+    let in_need = Filter { in_need: true, ..*filter };
+    after.iter().chain(before).find_map(|word| attempt(&in_need, Entry::load(word))).ok_or(refusal)
 }
 
 /// Draws before looking at every member: with a third of the peers eligible one in 650 picks gets that far.

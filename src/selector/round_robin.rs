@@ -13,25 +13,26 @@ use crate::table::{Entry, Tier};
 #[inline]
 pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Choice, Refusal> {
     if tier.cycle.is_empty() {
-        return Err(Refusal::NoneEligible);
+        // The list was published for another selector.
+        return search(filter, tier);
     }
     let at = |place: usize| tier.cycle.get(place).map(Entry::load);
-    let mut proposed = at(step(&cursor.turn, tier.cycle.len()));
+    let proposed = at(step(&cursor.turn, tier.cycle.len()));
     if let Some(entry) = proposed
         && let Some(state) = filter.admits(entry)
         && let Ok(choice) = filter.take(entry, state)
     {
         return Ok(choice);
     }
-    for second in [false, true] {
-        if second {
-            proposed = at(step(&cursor.spill, tier.cycle.len()));
-        }
-        if let Some(entry) = proposed
-            && let Ok(choice) = filter.propose(entry)
-        {
-            return Ok(choice);
-        }
+    if let Some(entry) = proposed
+        && let Ok(choice) = filter.attempt_trial(entry)
+    {
+        return Ok(choice);
+    }
+    if let Some(entry) = at(step(&cursor.spill, tier.cycle.len()))
+        && let Ok(choice) = filter.propose(entry)
+    {
+        return Ok(choice);
     }
     search(filter, tier)
 }
@@ -41,7 +42,7 @@ pub(crate) fn choose(filter: &Filter, tier: Tier, cursor: &Cursor) -> Result<Cho
 pub(crate) fn choose_in_turn<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
     let turn = plain.after(&plain.cursor.turn)?;
     let found = plain.look(turn)?;
-    if !found.state.is_eligible() {
+    if !found.state.is_plainly_eligible() {
         return None;
     }
     plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
@@ -53,7 +54,7 @@ pub(crate) fn choose_in_turn<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
 pub(crate) fn choose_plainly<'a>(plain: &Plain<'a>) -> Option<Found<'a>> {
     let turn = plain.after(&plain.cursor.turn)?;
     let found = plain.look(turn)?;
-    let found = if found.state.is_eligible() { found } else { instead(plain, found)? };
+    let found = if found.state.is_plainly_eligible() { found } else { instead(plain, found)? };
     plain.cursor.turn.store(turn as u32, Ordering::Relaxed);
     Some(found)
 }
@@ -64,10 +65,10 @@ fn instead<'a>(plain: &Plain<'a>, out: Found<'a>) -> Option<Found<'a>> {
     let spill = plain.after(&plain.cursor.spill)?;
     let (mut found, mut before) = (plain.look(spill)?, out);
     for _ in 0..DRAWS {
-        if before.state.is_only_ejected() {
+        if before.state.needs_rules() {
             return None;
         }
-        if found.state.is_eligible() {
+        if found.state.is_plainly_eligible() {
             plain.cursor.spill.store(spill as u32, Ordering::Relaxed);
             return Some(found);
         }

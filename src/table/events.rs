@@ -15,7 +15,7 @@
 //! stands behind all of them: loom finds no reader that is deceived where one of the fences is missing (see `model`).
 
 use super::layout::{EVENT_WORDS, header};
-use super::{Admin, PeerHandle, Replaced, Table, UpstreamId};
+use super::{Admin, Detector, PeerHandle, Replaced, Table, UpstreamId};
 use crate::cause::Cause;
 use crate::sync::{Ordering, fence};
 
@@ -34,7 +34,7 @@ pub struct Event {
     pub peer: u64,
     /// The outcome that caused it.
     pub cause: Cause,
-    /// The lane of the worker that died.
+    /// The lane of the worker that died; of an event about a peer, the detector.
     pub worker: u32,
     /// See `EventKind`.
     pub value: u64,
@@ -56,13 +56,15 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub enum EventKind {
     /// A peer was ejected, for so many milliseconds.
-    Ejected { peer: PeerHandle, upstream: UpstreamId, cause: Cause, for_ms: u64 },
+    Ejected { peer: PeerHandle, upstream: UpstreamId, cause: Cause, for_ms: u64, detector: Detector },
     /// An ejection ended with a first trial.
     HalfOpen { peer: PeerHandle, upstream: UpstreamId },
     /// The trials succeeded.
     Healthy { peer: PeerHandle, upstream: UpstreamId },
     /// A peer would have been ejected, but nothing else could carry the traffic.
-    Spared { peer: PeerHandle, upstream: UpstreamId, cause: Cause },
+    Spared { peer: PeerHandle, upstream: UpstreamId, cause: Cause, detector: Detector },
+    /// A peer would have been ejected, but the policy is to judge only.
+    Noted { peer: PeerHandle, upstream: UpstreamId, cause: Cause, detector: Detector },
     /// A person changed it.
     AdminChanged { peer: PeerHandle, upstream: UpstreamId, admin: Admin },
     /// A list of peers was published.
@@ -82,15 +84,20 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// kind, upstream, peer, cause, worker, value
+    /// kind, upstream, peer, cause, worker or detector, value
     fn parts(self) -> (u32, u32, u64, Cause, u32, u64) {
         match self {
-            EventKind::Ejected { peer, upstream, cause, for_ms } => {
-                (1, upstream.number(), peer.number(), cause, 0, for_ms)
+            EventKind::Ejected { peer, upstream, cause, for_ms, detector } => {
+                (1, upstream.number(), peer.number(), cause, detector.number(), for_ms)
             }
             EventKind::HalfOpen { peer, upstream } => (2, upstream.number(), peer.number(), Cause::NONE, 0, 0),
             EventKind::Healthy { peer, upstream } => (3, upstream.number(), peer.number(), Cause::NONE, 0, 0),
-            EventKind::Spared { peer, upstream, cause } => (4, upstream.number(), peer.number(), cause, 0, 0),
+            EventKind::Spared { peer, upstream, cause, detector } => {
+                (4, upstream.number(), peer.number(), cause, detector.number(), 0)
+            }
+            EventKind::Noted { peer, upstream, cause, detector } => {
+                (11, upstream.number(), peer.number(), cause, detector.number(), 0)
+            }
             EventKind::AdminChanged { peer, upstream, admin } => {
                 (5, upstream.number(), peer.number(), Cause::NONE, 0, u64::from(admin.number()))
             }

@@ -9,15 +9,23 @@
 //! A slot may go to another peer only when no request is in flight on it, in a lane that is out neither. A pick stores its count first and then reads
 //! the state word again; whoever frees slots clears the state word first and then reads the counts. Both would need a
 //! full fence between the two to be sure of each other. The pick's is left out, for it would cost every request a
-//! locked instruction; in its place the other side makes every thread of the machine pass one ([`settle`], membarrier).
+//! locked instruction; in its place the other side makes every thread that may pick pass one ([`Table::settle`],
+//! membarrier(2)): at once by an interrupt to each processor that runs a thread of a process that registered, and every
+//! process does before it takes a lane; a thread that does not run passes a fence when it is put off or on a processor.
+//! A child of fork cannot pick before it joins for itself, nor can a program before it has joined after exec, which
+//! ends the registration. Where a process could not register (Linux older than 4.16, a filter of system calls) it says so
+//! in the header, for ever, and from then on whoever settles waits for all threads of the machine to pass through the
+//! scheduler.
 //!
 //! # Orderings
 //! A lane's words are Relaxed: they are counts, read for display and for sums that are repaired. How lanes change hands
-//! is ordered by their leases.
+//! is ordered by their leases. The SeqCst fence of `settle`, with what the kernel adds, pairs with the compiler fence
+//! between a pick's store and its load; and with the SeqCst fence after a process has said that it could not register:
+//! either whoever settles sees that word and waits for all, or that process sees what was vacated before.
 
-use super::layout::peer as peer_word;
-use super::{PeerHandle, Selector, Table, UpstreamId};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use super::layout::{header, peer as peer_word};
+use super::{PeerHandle, Table, UpstreamId};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 const IN_FLIGHT: u64 = (1 << 24) - 1;
 const ATTEMPT: u64 = 1 << 24;
@@ -145,33 +153,70 @@ impl Table {
                 let _ = aggregate.compare_exchange(seen, sums.1, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
+        for id in self.upstream_ids().filter(|&id| self.packed_policy(id).is_bounded()) {
+            let Some(total) = self.in_flight_word(id) else { continue };
+            let seen = total.load(Ordering::Relaxed);
+            let sum = || self.members(id).iter().map(|p| u64::from(self.slot_counts(p.slot()).1)).sum::<u64>();
+            let counted = sum();
+            if seen != counted && sum() == counted {
+                let _ = total.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether a selector or a limit needs the peer's aggregate.
     fn is_counted(&self, slot: u32) -> bool {
         self.peer_parameters(slot).limit != 0
-            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).selector() == Selector::LeastRequest)
+            || self.peer_upstream(slot).is_some_and(|id| self.packed_policy(id).counts())
     }
 }
 
-/// Makes what every thread stored before visible, and every load of theirs after this one's: the fence that picks leave
-/// out. A few milliseconds; only where slots are about to be reused.
-pub(super) fn settle() {
-    // What membarrier makes of the picks' compiler fences, and of this.
-    #[cfg(loom)]
-    return crate::sync::fence(Ordering::SeqCst);
-    #[cfg(not(loom))]
-    membarrier();
+impl Table {
+    /// Has the kernel fence this process whenever somebody settles. Before it takes a lane: see [`Table::settle`].
+    pub(super) fn register_to_settle(&self) {
+        if !is_fenced_swiftly() {
+            self.region.header[header::SLOW_FENCE].store(1, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// Makes what every worker stored before visible, and every load of theirs after this one's: the fence that picks
+    /// leave out. Only where slots are about to be reused. Below 10 µs; milliseconds (one grace period of the kernel)
+    /// where a worker joined whom the kernel would not fence otherwise.
+    pub(super) fn settle(&self) {
+        fence(Ordering::SeqCst);
+        // What membarrier makes of the picks' compiler fences, and of the fence above.
+        #[cfg(not(loom))]
+        membarrier(self.region.header[header::SLOW_FENCE].load(Ordering::Relaxed) != 0);
+    }
+}
+
+#[cfg(loom)]
+fn is_fenced_swiftly() -> bool {
+    true
 }
 
 #[cfg(not(loom))]
 #[allow(unsafe_code)]
-fn membarrier() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+fn is_fenced_swiftly() -> bool {
+    const REGISTER_GLOBAL_EXPEDITED: libc::c_int = 4;
     // SAFETY: the call takes two integers and changes no memory of ours.
-    if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0) } != 0 {
-        // Without it (a kernel older than 4.3): no store buffer keeps a store for as long as this.
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    unsafe { libc::syscall(libc::SYS_membarrier, REGISTER_GLOBAL_EXPEDITED, 0) == 0 }
+}
+
+#[cfg(not(loom))]
+#[allow(unsafe_code)]
+fn membarrier(slow: bool) {
+    const GLOBAL: libc::c_int = 1;
+    const GLOBAL_EXPEDITED: libc::c_int = 2;
+    // SAFETY: the call takes two integers and changes no memory of ours.
+    let fenced = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0) == 0 };
+    if slow || !fenced(GLOBAL_EXPEDITED) {
+        // Without either (a kernel older than 4.3): no store buffer keeps a store for as long as this.
+        let _ = fenced(GLOBAL) || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            true
+        };
     }
 }
 
@@ -190,11 +235,15 @@ pub(crate) fn end(cell: &AtomicU64, writers: Writers) {
     }
 }
 
-/// Takes one request off an aggregate, which a scrub may have done already.
+/// Takes one request off an aggregate, which a scrub may have done already. How many are left.
 #[inline]
-pub(crate) fn lower(aggregate: &AtomicU32) {
-    if aggregate.fetch_sub(1, Ordering::Relaxed) == 0 {
-        aggregate.fetch_add(1, Ordering::Relaxed);
+pub(crate) fn lower(aggregate: &AtomicU32) -> u32 {
+    match aggregate.fetch_sub(1, Ordering::Relaxed) {
+        0 => {
+            aggregate.fetch_add(1, Ordering::Relaxed);
+            0
+        }
+        n => n - 1,
     }
 }
 

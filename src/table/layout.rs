@@ -6,7 +6,7 @@ use crate::error::{Error, TIDEGATE_ERR_INVALID};
 /// "TIDEGATE", read as a little-endian word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"TIDEGATE");
 /// Grows whenever the meaning of a word changes.
-pub(super) const LAYOUT_VERSION: u32 = 2;
+pub(super) const LAYOUT_VERSION: u32 = 3;
 
 pub(super) const MAX_UPSTREAMS: u32 = 4096;
 pub(super) const MAX_PEERS: u32 = 65536;
@@ -39,6 +39,8 @@ pub(super) mod header {
     pub(in crate::table) const BOOTTIME_SHIFT: usize = 13;
     /// The same process once more, stored second: tells an owner from a damaged word.
     pub(in crate::table) const CONTROL_SEAL: usize = 14;
+    /// Not 0 once a worker joined that the kernel does not fence swiftly: see `lane`, Reuse of slots.
+    pub(in crate::table) const SLOW_FENCE: usize = 15;
     /// Number of the newest event; on a line of its own, because every event writes it.
     pub(in crate::table) const EVENT_HEAD: usize = 16;
     /// Events not written because their slot was being written.
@@ -61,7 +63,7 @@ pub(super) mod upstream {
     pub(in crate::table) const EJECT_MAX: usize = 5;
     /// Parts per million | least per second << 32.
     pub(in crate::table) const BUDGET_POLICY: usize = 6;
-    /// Whether so few peers are eligible that the panic policy applies.
+    /// Bits: the panic policy applies; some peers are only ejected.
     pub(in crate::table) const PANIC: usize = 7;
     pub(in crate::table) const BACKOFF_BASE: usize = 8;
     pub(in crate::table) const BACKOFF_MAX: usize = 9;
@@ -79,6 +81,18 @@ pub(super) mod upstream {
     /// Most bytes and longest time of a hold-back; 0 bytes: none.
     pub(in crate::table) const HOLD_BYTES: usize = 23;
     pub(in crate::table) const HOLD: usize = 24;
+    /// How fast estimates of latency decay: see `latency::rate`.
+    pub(in crate::table) const DECAY: usize = 25;
+    /// The packed part of how traffic is spread over pools: see `policy`.
+    pub(in crate::table) const SPREAD: usize = 26;
+    /// Slow start in nanoseconds, 0: none.
+    pub(in crate::table) const SLOW_START: usize = 27;
+    /// What the pools can carry: see `capacity`.
+    pub(in crate::table) const SHARES: usize = 28;
+    /// Eligible weights of the two priorities.
+    pub(in crate::table) const WEIGHTS: usize = 29;
+    /// Requests in flight, where load is bounded.
+    pub(in crate::table) const IN_FLIGHT: usize = 30;
     pub(in crate::table) const WORDS: usize = 32;
 }
 
@@ -86,7 +100,7 @@ pub(super) mod upstream {
 pub(super) mod peer {
     /// Upstream + 1; 0: never used.
     pub(in crate::table) const UPSTREAM: usize = 0;
-    /// Weight | priority << 16 | limit << 32.
+    /// Weight | priority << 16 | zone << 24 | limit << 32.
     pub(in crate::table) const PARAMETERS: usize = 1;
     /// Attempts that were made before this peer got the slot.
     pub(in crate::table) const PICKS_BASE: usize = 2;
@@ -103,7 +117,31 @@ pub(super) mod peer {
     pub(in crate::table) const NEXT_PARAMETERS: usize = 28;
     /// Generation of that list | administrative state << 32 | 1 << 34; 0: none.
     pub(in crate::table) const NEXT: usize = 29;
+    /// Which detector ejected it last, the cause << 8.
+    pub(in crate::table) const EJECTED_BY: usize = 30;
     pub(in crate::table) const WORDS: usize = 32;
+}
+
+/// Words of the tallies, by position: see `table::tally`.
+pub(super) mod tally {
+    pub(in crate::table) const ANSWERED: usize = 0;
+    pub(in crate::table) const PENDING: usize = 1;
+    pub(in crate::table) const COUNTS: usize = 2;
+    pub(in crate::table) const MARK: usize = 3;
+    pub(in crate::table) const WORDS: usize = 4;
+
+    /// Of an upstream.
+    pub(in crate::table) const ALL_COUNTS: usize = 0;
+    pub(in crate::table) const ALL_MARK: usize = 1;
+    /// Attempts, less requests.
+    pub(in crate::table) const EXTRA: usize = 2;
+    /// The time that most answers take.
+    pub(in crate::table) const SLOW_ANSWER: usize = 3;
+    /// Least time for which requests hang, in nanoseconds.
+    pub(in crate::table) const LEAST_PENDING: usize = 4;
+    /// Until when no share of failures ejects.
+    pub(in crate::table) const RATES_HELD: usize = 5;
+    pub(in crate::table) const UPSTREAM_WORDS: usize = 8;
 }
 
 /// Counters kept by cause; more than there are causes, so that new ones need no new layout.
@@ -164,6 +202,14 @@ pub(super) struct Layout {
     pub states: (usize, usize),
     /// Aggregates: two `u32` a word.
     pub aggregates: (usize, usize),
+    /// Estimates of latency, and the places of their keys.
+    pub estimates: (usize, usize),
+    pub places: (usize, usize),
+    /// Two `u32` a word.
+    pub keys: (usize, usize),
+    /// What passive health remembers of peers, and of upstreams.
+    pub tallies: (usize, usize),
+    pub upstream_tallies: (usize, usize),
     pub lanes: (usize, usize),
     pub lane_row: usize,
     pub requests: (usize, usize),
@@ -187,12 +233,20 @@ impl Layout {
             (here, words)
         };
         let (lane_row, requests_row) = (line(p), line(u));
+        // Two buffers of a small upstream for each, and two generations of growth for all peers.
+        let arena = line(u * 2 * super::snapshot::words_for(16) + 2 * super::snapshot::words_for(p) * 2);
         let layout = Layout {
             leases: section(w * LEASE_WORDS),
             upstreams: section(u * upstream::WORDS),
             upstream_causes: section(u * CAUSES),
             states: section(p),
             aggregates: section(p.div_ceil(2)),
+            estimates: section(p),
+            places: section(p),
+            // One for each line of the arena, and the last vector.
+            keys: section((arena / 8 + super::minimum::LANES * 2).div_ceil(2)),
+            tallies: section(p * tally::WORDS),
+            upstream_tallies: section(u * tally::UPSTREAM_WORDS),
             lanes: section(w.saturating_mul(lane_row)),
             lane_row,
             requests: section(w.saturating_mul(requests_row)),
@@ -200,8 +254,7 @@ impl Layout {
             peers: section(p * peer::WORDS),
             peer_causes: section(p * CAUSES / 2),
             events: section(e * EVENT_WORDS),
-            // Two buffers of a small upstream for each, and two generations of growth for all peers.
-            arena: section(u * 2 * super::snapshot::words_for(16) + 2 * super::snapshot::words_for(p) * 2),
+            arena: section(arena),
             size: 0,
         };
         Ok(Layout { size: at * 8, ..layout })

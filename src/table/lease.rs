@@ -76,6 +76,7 @@ impl Table {
     /// Takes a lane: a free one, or else one that a dead worker left.
     pub fn join(&self) -> Result<Lane, Error> {
         self.writable()?;
+        self.register_to_settle();
         self.take_free_lane()
             .or_else(|| (self.sweep(0, false) > 0).then(|| self.take_free_lane()).flatten())
             .ok_or_else(|| Error::new(TIDEGATE_ERR_FULL, self.why_full()))

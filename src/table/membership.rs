@@ -19,7 +19,7 @@ use super::layout::{header, peer as peer_word, upstream as word};
 use super::peer::{Address, word_of};
 use super::snapshot::{Entry, Snapshot};
 use super::state::Tick;
-use super::{Admin, EventKind, PeerHandle, PeerSpec, Policy, Selector, State, Table, UpstreamId};
+use super::{Admin, EventKind, PeerHandle, PeerSpec, Policy, State, Table, UpstreamId};
 use crate::error::{Error, TIDEGATE_ERR_FULL, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::{AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -143,9 +143,11 @@ impl Table {
             ));
         }
         // Least-request needs the aggregates of all its peers, a limit that of its own.
-        let counted = self.packed_policy(id).selector() == Selector::LeastRequest;
+        let counted = self.packed_policy(id).counts();
+        // At the first declaration all are new: none has others to spare it.
+        let slow = self.slow_start_ns(id) != 0 && !present.is_empty();
         let mut handles = Vec::with_capacity(specs.len());
-        let (mut primaries, mut backups) = (Vec::new(), Vec::new());
+        let mut entries = Vec::with_capacity(specs.len());
         let mut added = Vec::new();
         for spec in specs {
             let slot = match present.get(&(spec.address.clone(), spec.name.to_vec())) {
@@ -153,7 +155,7 @@ impl Table {
                 None => {
                     let slot = free.pop().ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
                     added.push(slot);
-                    self.occupy(slot, id, spec, now);
+                    self.occupy(slot, id, spec, slow, now);
                     slot
                 }
             };
@@ -163,17 +165,12 @@ impl Table {
                 // Before the list is published, for from then on picks are counted.
                 self.start_counting(slot);
             }
-            let entry = Entry::new(slot, p.weight, p.limit != 0, p.backup);
-            if p.backup {
-                backups.push(entry)
-            } else {
-                primaries.push(entry)
-            }
+            entries.push(Entry::new(slot, p.weight, p.limit != 0, p.backup, p.zone));
             let generation =
                 self.state_word(slot).map_or(0, |w| State::from_bits(w.load(Ordering::Relaxed)).generation());
             handles.push(PeerHandle::new(slot, generation));
         }
-        if let Err(error) = self.publish(id, &primaries, &backups) {
+        if let Err(error) = self.publish(id, &entries) {
             added.iter().for_each(|&slot| self.vacate(slot));
             handles.iter().for_each(|peer| self.drop_note(peer.slot()));
             return Err(error);
@@ -184,6 +181,7 @@ impl Table {
         let is_counted = |spec: &PeerSpec| counted || spec.parameters.limit != 0;
         let pairs = specs.iter().zip(&handles);
         pairs.filter(|(spec, _)| is_counted(spec)).for_each(|(_, peer)| self.start_counting(peer.slot()));
+        self.refresh(id, now);
         self.emit(EventKind::Membership { upstream: id, peers: specs.len() as u64 }, now);
         Ok(handles)
     }
@@ -200,7 +198,7 @@ impl Table {
     fn free_slots(&self) -> Vec<u32> {
         let was_used = |slot: u32| self.peer_upstream(slot).is_some() && !self.is_live(slot);
         if (0..self.region.capacity.peers).any(was_used) {
-            super::lane::settle();
+            self.settle();
         }
         let free = |slot: &u32| !self.is_live(*slot) && self.is_quiet(*slot);
         (0..self.region.capacity.peers).rev().filter(free).collect()
@@ -210,16 +208,20 @@ impl Table {
         self.state_word(slot).is_some_and(|w| State::from_bits(w.load(Ordering::Relaxed)).is_live())
     }
 
-    fn occupy(&self, slot: u32, id: UpstreamId, spec: &PeerSpec, now: u64) {
+    fn occupy(&self, slot: u32, id: UpstreamId, spec: &PeerSpec, slow: bool, now: u64) {
         let Some(state) = self.state_word(slot) else { return };
         self.clear_peer_counters(slot);
-        self.write_slot(slot, id, spec, self.slot_counts(slot).0);
+        self.clear_latency(slot);
+        let attempts = self.slot_counts(slot).0;
+        self.clear_tally(slot, attempts, now);
+        self.write_slot(slot, id, spec, attempts);
         let generation = match State::from_bits(state.load(Ordering::Relaxed)).generation().wrapping_add(1) {
             0 => 1,
             n => n,
         };
         // Release: who sees the peer live sees what is written of it.
-        state.store(State::added(generation, spec.admin, Tick::at(now, self.epoch())).bits(), Ordering::Release);
+        let added = State::added(generation, spec.admin, Tick::at(now, self.epoch())).with_slow_start(slow);
+        state.store(added.bits(), Ordering::Release);
     }
 
     fn vacate(&self, slot: u32) {
@@ -342,6 +344,18 @@ impl Table {
         self.upstream_word(id, word::BUDGET)
     }
 
+    /// Requests in flight on an upstream whose peers' load is bounded.
+    pub(crate) fn in_flight_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.upstream_word(id, word::IN_FLIGHT)
+    }
+
+    /// Takes one request off that count, not below 0.
+    pub(crate) fn lower_in_flight(&self, id: UpstreamId) {
+        if let Some(total) = self.in_flight_word(id) {
+            let _ = total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        }
+    }
+
     /// The word of the ejection under way.
     pub(crate) fn ejecting_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.upstream_word(id, word::EJECTING)
@@ -352,7 +366,8 @@ impl Table {
         self.upstream_word(id, word::RACE)
     }
 
-    /// Whether so few peers are eligible that the panic policy applies.
+    /// What the eligible peers call for: bit 0, so few are left that the panic policy applies; bit 1, some are only
+    /// ejected, and may be due for a trial.
     pub(crate) fn panic_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
         self.upstream_word(id, word::PANIC)
     }

@@ -18,11 +18,17 @@
 //! | `policy` | how an upstream is used |
 //! | `snapshot` | what a pick reads: members and schedule, double-buffered |
 //! | `schedule` | weights spread evenly over a cycle |
+//! | `maglev` | the look-up tables of the hashing selectors |
+//! | `capacity` | what each pool can carry, and the share it gets |
 //! | `state` | the bits of a peer's state word |
 //! | `identity` | which process |
 //! | `lease` | who holds a lane, and how that ends |
 //! | `lane` | in-flight counts |
+//! | `latency` | how long each peer takes, and the keys that order peers by cost |
+//! | `minimum` | the least of many keys |
 //! | `seat` | what one worker's requests touch, found once |
+//! | `detector` | the names of what can eject a peer |
+//! | `tally` | what passive health remembers: attempts, failures, answers |
 //! | `events` | the ring of events |
 //! | `watch` | who makes the active checks |
 //!
@@ -30,15 +36,20 @@
 //! its own lane. Design: RCU-like publication with validation by a generation word; Linux's seqlock is the nearest
 //! relative.
 
+mod capacity;
 mod control;
 mod counters;
+mod detector;
 mod events;
 mod file;
 mod identity;
 mod lane;
+mod latency;
 mod layout;
 mod lease;
+mod maglev;
 mod membership;
+mod minimum;
 mod origin;
 mod peer;
 mod policy;
@@ -48,21 +59,26 @@ mod seat;
 mod snapshot;
 mod state;
 mod watch;
+mod tally;
 
+pub use detector::Detector;
 pub use events::{Event, EventKind};
 pub use file::{FileOptions, Replaced};
 pub use identity::ProcessIdentity;
 pub(crate) use lane::{Writers, begin, count_request, end, lower};
+pub(crate) use latency::Latency;
 pub use layout::Capacity;
 pub use lease::Lane;
+pub(crate) use minimum::Method as LeastMethod;
 pub use peer::{Address, Admin, PeerHandle, PeerSpec};
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
 pub(crate) use seat::{Published, Seat, SeatedUpstream};
-pub(crate) use snapshot::Cycle;
+pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 pub(crate) use watch::Tenure;
+pub(crate) use tally::Counts;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};

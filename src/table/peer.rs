@@ -1,7 +1,8 @@
 //! What is written of one peer: handle, identity, address, parameters.
 
 use super::layout::peer as word;
-use super::{Table, UpstreamId};
+use super::{Detector, Table, UpstreamId};
+use crate::cause::Cause;
 use crate::error::{Error, TIDEGATE_ERR_NOT_FOUND};
 use crate::sync::{AtomicU64, Ordering};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -182,8 +183,14 @@ impl PeerSpec {
         if priority > 1 {
             return Err(Error::invalid(format!("priority is {priority}: 0 (primary) or 1 (backup)")));
         }
-        let parameters = Parameters { weight: weight as u16, backup: priority == 1, limit };
+        let parameters = Parameters { weight: weight as u16, backup: priority == 1, zone: 0, limit };
         Ok(PeerSpec { address, name: name.into(), parameters, admin })
+    }
+
+    /// In a zone; 0: none.
+    pub fn in_zone(mut self, zone: u8) -> PeerSpec {
+        self.parameters.zone = zone;
+        self
     }
 }
 
@@ -192,17 +199,24 @@ impl PeerSpec {
 pub(crate) struct Parameters {
     pub weight: u16,
     pub backup: bool,
+    /// 0: none.
+    pub zone: u8,
     /// Most requests in flight, 0: no limit.
     pub limit: u32,
 }
 
 impl Parameters {
     pub fn to_bits(self) -> u64 {
-        u64::from(self.weight) | u64::from(self.backup) << 16 | u64::from(self.limit) << 32
+        u64::from(self.weight) | u64::from(self.backup) << 16 | u64::from(self.zone) << 24 | u64::from(self.limit) << 32
     }
 
     pub fn from_bits(word: u64) -> Parameters {
-        Parameters { weight: (word as u16).max(1), backup: word >> 16 & 1 != 0, limit: (word >> 32) as u32 }
+        Parameters {
+            weight: (word as u16).max(1),
+            backup: word >> 16 & 1 != 0,
+            zone: (word >> 24) as u8,
+            limit: (word >> 32) as u32,
+        }
     }
 }
 
@@ -229,6 +243,19 @@ impl Table {
 
     pub(crate) fn last_resort_word(&self, slot: u32) -> Option<&AtomicU64> {
         self.peer_word(slot, word::LAST_RESORT)
+    }
+
+    /// Notes what ejected the peer.
+    pub(crate) fn note_ejection(&self, slot: u32, detector: Detector, cause: Cause) {
+        if let Some(word) = self.peer_word(slot, word::EJECTED_BY) {
+            word.store(u64::from(detector.number()) | u64::from(cause.number()) << 8, Ordering::Relaxed);
+        }
+    }
+
+    /// What ejected the peer last, and the cause.
+    pub(crate) fn last_ejection(&self, slot: u32) -> Option<(Detector, Cause)> {
+        let value = self.peer_word_or_zero(slot, word::EJECTED_BY);
+        Some((Detector::from_number(value as u32 & 0xff)?, Cause::from_number((value >> 8) as u32)?))
     }
 
     /// A peer's address, as declared.
@@ -280,6 +307,13 @@ impl Table {
         name
     }
 
+    /// A hash of a peer's identity: the same wherever the same peer is declared.
+    pub(super) fn identity_hash(&self, slot: u32) -> u64 {
+        let mut identity = self.slot_address(slot).as_bytes().to_vec();
+        identity.extend(self.slot_name(slot));
+        crate::random::hash(&identity)
+    }
+
     /// Writes identity and parameters of a slot that holds no peer.
     pub(super) fn write_slot(&self, slot: u32, upstream: UpstreamId, spec: &PeerSpec, picks_base: u64) {
         let set = |w: usize, value: u64| {
@@ -292,6 +326,7 @@ impl Table {
         set(word::PICKS_BASE, picks_base);
         set(word::FAILURES, 0);
         set(word::LAST_RESORT, 0);
+        set(word::EJECTED_BY, 0);
         set(word::LENGTHS, u64::from(spec.address.len) | (spec.name.len() as u64) << 32);
         for (i, chunk) in spec.address.bytes.chunks_exact(8).enumerate() {
             set(word::ADDRESS + i, word_of(chunk));

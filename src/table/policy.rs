@@ -7,12 +7,21 @@ use crate::sync::Ordering;
 
 /// How a peer is chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
 pub enum Selector {
     /// Weighted smooth round robin.
     #[default]
-    RoundRobin,
+    RoundRobin = 1,
     /// Weighted power of two choices on requests in flight.
-    LeastRequest,
+    LeastRequest = 2,
+    /// Weighted random choice.
+    Random = 3,
+    /// Least of latency × (requests in flight + 1) / weight.
+    PeakEwma = 4,
+    /// Consistent hashing of a key.
+    Maglev = 5,
+    /// Consistent hashing of a client's address.
+    SourceHash = 6,
 }
 
 impl Selector {
@@ -21,7 +30,43 @@ impl Selector {
         match self {
             Selector::RoundRobin => "round_robin",
             Selector::LeastRequest => "least_request",
+            Selector::Random => "random",
+            Selector::PeakEwma => "peak_ewma",
+            Selector::Maglev => "maglev",
+            Selector::SourceHash => "source_hash",
         }
+    }
+
+    /// By its number in the ABI.
+    #[inline]
+    pub fn from_number(n: u32) -> Option<Selector> {
+        Some(match n {
+            1 => Selector::RoundRobin,
+            2 => Selector::LeastRequest,
+            3 => Selector::Random,
+            4 => Selector::PeakEwma,
+            5 => Selector::Maglev,
+            6 => Selector::SourceHash,
+            _ => return None,
+        })
+    }
+
+    /// Whether it compares requests in flight, so that the aggregates of all its peers are kept.
+    #[inline]
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Selector::LeastRequest | Selector::PeakEwma)
+    }
+
+    /// Whether it compares estimates of latency.
+    #[inline]
+    pub(crate) fn needs_latency(self) -> bool {
+        self == Selector::PeakEwma
+    }
+
+    /// Whether it looks a peer up by a hash.
+    #[inline]
+    pub(crate) fn is_hashed(self) -> bool {
+        matches!(self, Selector::Maglev | Selector::SourceHash)
     }
 }
 
@@ -58,6 +103,23 @@ pub struct Policy {
     pub hold_bytes: u32,
     /// Longest time that it is held back.
     pub hold_ns: u64,
+    /// How fast an estimate of latency decays: to 1/e in this time.
+    pub latency_decay_ns: u64,
+    /// How long a peer that is new or well again takes to come to its full share; 0: at once.
+    pub slow_start_ns: u64,
+    /// Backups take a part of the traffic while the primaries' eligible weight, times this percentage, is below their
+    /// weight; 0: only what no primary can take.
+    pub overflow_percent: u32,
+    /// No peer gets more than this percentage of its share of the requests in flight; 0: no bound.
+    pub load_bound_percent: u32,
+    /// The zone that this gateway is in; 0: none.
+    pub zone: u8,
+    /// Bits of `TIDEGATE_HEALTH_*`: detectors that are off, and whether they judge only.
+    pub health: u32,
+    /// A share of failures so many percent above the others' ejects.
+    pub eject_rate_percent: u32,
+    /// Requests that hang for less than this are none.
+    pub eject_pending_ns: u64,
 }
 
 impl Default for Policy {
@@ -78,6 +140,14 @@ impl Default for Policy {
             deadline_ns: 0,
             hold_bytes: 65_536,
             hold_ns: 50_000_000,
+            latency_decay_ns: 1_000_000_000,
+            slow_start_ns: 10_000_000_000,
+            overflow_percent: 0,
+            load_bound_percent: 0,
+            zone: 0,
+            health: 0,
+            eject_rate_percent: 3,
+            eject_pending_ns: 50_000_000,
         }
     }
 }
@@ -85,6 +155,8 @@ impl Default for Policy {
 /// More attempts than this a request never makes.
 pub(crate) const MOST_ATTEMPTS: u32 = 16;
 const ALL_STATUSES: u32 = 0x7f;
+/// Streaks off, rates off, pending off, judge only.
+const ALL_HEALTH: u32 = 0xf;
 const NO_STATUS: u32 = 0x8000_0000;
 const NO_HOLD: u32 = u32::MAX;
 /// A host may have as much in memory for each request.
@@ -105,6 +177,20 @@ impl Policy {
             self.hold_bytes = 0;
         }
         at_most("hold_bytes", self.hold_bytes, MOST_HELD)?;
+        at_most("health", self.health, ALL_HEALTH)?;
+        at_most("eject_rate_percent", self.eject_rate_percent, 100)?;
+        at_most("overflow_percent", self.overflow_percent, 1000)?;
+        at_most("load_bound_percent", self.load_bound_percent, 1000)?;
+        for (what, percent) in
+            [("overflow_percent", self.overflow_percent), ("load_bound_percent", self.load_bound_percent)]
+        {
+            if (1..100).contains(&percent) {
+                return Err(Error::invalid(format!("{what} is {percent}: at least 100")));
+            }
+        }
+        if !(10_000_000..=3_600_000_000_000).contains(&self.latency_decay_ns) {
+            return Err(Error::invalid(format!("latency_decay_ns is {}: 10 ms to 1 h", self.latency_decay_ns)));
+        }
         if self.failure_statuses == NO_STATUS {
             self.failure_statuses = 0;
         }
@@ -131,16 +217,16 @@ impl Policy {
 
     /// The part that a pick and a report read, in one word.
     fn packed(&self) -> u64 {
-        let selector = match self.selector {
-            Selector::RoundRobin => 0,
-            Selector::LeastRequest => 1,
-        };
-        selector
+        self.selector as u64
             | u64::from(self.max_attempts) << 8
             | u64::from(self.eject_failures) << 16
             | u64::from(self.half_open_successes) << 24
             | u64::from(self.panic_percent) << 32
             | u64::from(self.failure_statuses) << 40
+            | u64::from(self.overflow_percent != 0 || self.zone != 0) << 48
+            | u64::from(self.load_bound_percent != 0) << 49
+            | u64::from(self.health) << 50
+            | u64::from(self.eject_rate_percent) << 54
     }
 }
 
@@ -151,7 +237,31 @@ pub(crate) struct PackedPolicy(u64);
 impl PackedPolicy {
     #[inline]
     pub fn selector(self) -> Selector {
-        if self.0 & 0xff == 1 { Selector::LeastRequest } else { Selector::RoundRobin }
+        Selector::from_number(self.0 as u32 & 0xff).unwrap_or_default()
+    }
+
+    /// `selector().needs_latency()`, in fewer steps.
+    #[inline(always)]
+    pub fn selector_is_measured(self) -> bool {
+        self.0 as u8 == Selector::PeakEwma as u8
+    }
+
+    /// Whether traffic is spread over several pools at once.
+    #[inline]
+    pub fn is_pooled(self) -> bool {
+        self.0 >> 48 & 1 != 0
+    }
+
+    /// Whether the load of each peer is bounded by its share.
+    #[inline]
+    pub fn is_bounded(self) -> bool {
+        self.0 >> 49 & 1 != 0
+    }
+
+    /// Whether the aggregates of all peers are kept.
+    #[inline]
+    pub fn counts(self) -> bool {
+        self.selector().counts() || self.is_bounded()
     }
 
     pub fn max_attempts(self) -> u32 {
@@ -160,6 +270,30 @@ impl PackedPolicy {
 
     pub fn eject_failures(self) -> u32 {
         ((self.0 >> 16 & 0xff) as u32).clamp(1, super::state::MAX_STREAK)
+    }
+
+    /// Whether failures in a row eject, and refused connections.
+    pub fn detects_streaks(self) -> bool {
+        self.0 >> 50 & 1 == 0
+    }
+
+    /// Whether a share of failures above the others' ejects.
+    pub fn detects_rates(self) -> bool {
+        self.0 >> 51 & 1 == 0
+    }
+
+    /// Whether requests that hang eject.
+    pub fn detects_pending(self) -> bool {
+        self.0 >> 52 & 1 == 0
+    }
+
+    /// Whether nobody is ejected, only told of.
+    pub fn judges_only(self) -> bool {
+        self.0 >> 53 & 1 != 0
+    }
+
+    pub fn eject_rate_percent(self) -> u32 {
+        (self.0 >> 54 & 0x7f) as u32
     }
 
     pub fn half_open_successes(self) -> u32 {
@@ -188,6 +322,14 @@ impl PackedPolicy {
     }
 }
 
+/// How traffic is spread over the pools of an upstream.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub overflow_percent: u32,
+    pub load_bound_percent: u32,
+    pub zone: u8,
+}
+
 impl Table {
     pub(super) fn write_policy(&self, id: UpstreamId, policy: &Policy) {
         let set = |w: usize, value: u64| {
@@ -204,6 +346,28 @@ impl Table {
         set(word::BACKOFF_MAX, policy.backoff_max_ns);
         set(word::HOLD_BYTES, u64::from(policy.hold_bytes));
         set(word::HOLD, policy.hold_ns);
+        set(word::DECAY, super::latency::rate(policy.latency_decay_ns));
+        set(word::SLOW_START, policy.slow_start_ns);
+        self.set_pending_ns(id, policy.eject_pending_ns);
+        let percents = u64::from(policy.overflow_percent) | u64::from(policy.load_bound_percent) << 16;
+        set(word::SPREAD, percents | u64::from(policy.zone) << 32);
+    }
+
+    /// How traffic is spread over the pools.
+    #[inline]
+    pub(crate) fn spread(&self, id: UpstreamId) -> Spread {
+        let value = self.upstream_value(id, word::SPREAD);
+        Spread {
+            overflow_percent: value as u32 & 0xffff,
+            load_bound_percent: (value >> 16) as u32 & 0xffff,
+            zone: (value >> 32) as u8,
+        }
+    }
+
+    /// How long a peer takes to come to its full share; 0: it has it at once.
+    #[inline]
+    pub(crate) fn slow_start_ns(&self, id: UpstreamId) -> u64 {
+        self.upstream_value(id, word::SLOW_START)
     }
 
     /// The packed part of an upstream's policy.

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+use super::latency::Latency;
 use super::layout::{Capacity, LAYOUT_VERSION, Layout, MAGIC, header};
 use crate::error::{Error, TIDEGATE_ERR_LAYOUT, TIDEGATE_ERR_NULL, TIDEGATE_ERR_SYSTEM};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -27,6 +28,9 @@ pub(super) struct Region {
     pub upstream_causes: Words,
     pub states: Words,
     pub aggregates: &'static [AtomicU32],
+    pub latency: Latency,
+    pub tallies: Words,
+    pub upstream_tallies: Words,
     pub lanes: Words,
     pub requests: Words,
     pub peers: Words,
@@ -165,6 +169,13 @@ impl Region {
             upstream_causes: words(layout.upstream_causes),
             states: words(layout.states),
             aggregates: halves(layout.aggregates),
+            latency: Latency {
+                estimates: words(layout.estimates),
+                places: words(layout.places),
+                keys: halves(layout.keys),
+            },
+            tallies: words(layout.tallies),
+            upstream_tallies: words(layout.upstream_tallies),
             lanes: words(layout.lanes),
             requests: words(layout.requests),
             peers: words(layout.peers),

@@ -4,9 +4,9 @@
 //! `Table` it would be three dependent ones. The sections are those of the region (see `region`) and live as long as
 //! the table that the seat holds.
 
-use super::layout::upstream as word;
+use super::layout::{tally, upstream as word};
 use super::lease::is_out;
-use super::{Cycle, Lane, Table, UpstreamId, Writers};
+use super::{Cycle, Lane, Latency, LeastMethod, Table, UpstreamId, Writers, latency};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ pub(crate) struct Seat {
     states: Words,
     arena: Words,
     aggregates: &'static [AtomicU32],
+    tallies: Words,
+    pub latency: Latency,
+    pub least: LeastMethod,
     /// The lane's words, one a peer slot.
     attempts: Words,
     /// The lane's words, one an upstream.
@@ -40,6 +43,9 @@ impl Seat {
             states: region.states,
             arena: region.arena,
             aggregates: region.aggregates,
+            tallies: region.tallies,
+            latency: region.latency,
+            least: LeastMethod::best(),
             attempts: row(region.lanes, region.lane_row, region.capacity.peers),
             requests: row(region.requests, region.requests_row, region.capacity.upstreams),
             writers,
@@ -81,6 +87,12 @@ impl Seat {
         self.requests.get(id.index())
     }
 
+    /// When the peer last answered: see `table::tally`.
+    #[inline(always)]
+    pub fn answered_word(&self, slot: u32) -> Option<&AtomicU64> {
+        self.tallies.get(slot as usize * tally::WORDS + tally::ANSWERED)
+    }
+
     /// The aggregate of requests in flight on a peer.
     #[inline]
     pub fn aggregate(&self, slot: u32) -> Option<&AtomicU32> {
@@ -89,21 +101,35 @@ impl Seat {
 
     /// All upstreams that the table has room for, in the order of their ids.
     pub fn upstreams(&self) -> impl Iterator<Item = SeatedUpstream> + use<> {
-        self.table.region.upstreams.chunks_exact(word::WORDS).map(|words| SeatedUpstream(&words[word::SNAPSHOT]))
+        let upstreams = self.table.region.upstreams.chunks_exact(word::WORDS);
+        upstreams.filter_map(|words| words.try_into().ok().map(SeatedUpstream))
     }
 
     /// What is published for an upstream: the word, and the primaries' cycle that it names.
     #[inline]
     pub fn published<'a>(&'a self, upstream: &'a SeatedUpstream) -> Option<(Published<'a>, Cycle<'a>)> {
-        let word = upstream.0;
+        let word = &upstream.0[word::SNAPSHOT];
         let value = word.load(Ordering::Acquire);
         Some((Published { word, value }, Cycle::of(self.arena, value)?))
     }
 }
 
-/// An upstream as a seat knows it, the word where its snapshot is published; of use only together with the seat, which
-/// keeps the table alive.
-pub(crate) struct SeatedUpstream(&'static AtomicU64);
+/// An upstream as a seat knows it, its words; of use only together with the seat, which keeps the table alive.
+pub(crate) struct SeatedUpstream(&'static [AtomicU64; word::WORDS]);
+
+impl SeatedUpstream {
+    /// The time of its estimates of latency.
+    #[inline(always)]
+    pub fn latency_stamp(&self, now: u64) -> u32 {
+        latency::stamp(self.0[word::DECAY].load(Ordering::Relaxed), now)
+    }
+
+    /// Whether picks may have to bring out peers to trial, or to ignore health.
+    #[inline(always)]
+    pub fn has_ailing(&self) -> bool {
+        self.0[word::PANIC].load(Ordering::Relaxed) != 0
+    }
+}
 
 /// What named a cycle when it was read.
 #[derive(Clone, Copy)]

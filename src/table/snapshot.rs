@@ -1,14 +1,17 @@
-//! What a pick reads of an upstream: its members and the cycle of its schedule, by tier.
+//! What a pick reads of an upstream: its members and the cycle of its schedule, by pool.
 //!
+//! A *pool* is the peers of one priority, near or far: near are those of the upstream's own zone, or all if it has none.
 //! A snapshot lies in the arena:
 //!
 //! | words | content |
 //! |---|---|
-//! | 0 | primaries: members, cycle << 32 |
-//! | 1 | backups: members, cycle << 32 |
-//! | 2 … | primaries' cycle, primaries' members, backups' members, backups' cycle: one [`Entry`] a word |
+//! | 0 to 3 | primaries near and far, backups near and far: members, turns of the cycle << 32 |
+//! | 4 to 7 | the same pools: entries of the look-up table |
+//! | 8 … | the first pool's cycle, then all members, pool by pool, then the cycles of the other pools |
 //!
-//! The primaries' cycle comes first, so that a pick finds it by one word of lengths.
+//! Members and cycles are of one [`Entry`] a word. A pool that is *hashed* has a look-up table in place of its cycle
+//! (see `maglev`) of entries of 16 bits, four a word, each the place of a member in its pool. The first
+//! pool's cycle comes first, so that a pick finds it by one word of lengths.
 //!
 //! Each upstream has two buffers. The writer (one at a time, see `control`) fills the one that is not published and
 //! then stores `generation << 32 | offset` in the upstream's first word. When the arena has been given out, larger lists
@@ -23,12 +26,12 @@
 //! the control word). Readers never wait: who reads torn data tries again, a bounded number of times, and then gives up.
 
 use super::layout::upstream as word;
-use super::schedule;
 use super::{Table, UpstreamId};
+use super::{maglev, schedule};
 use crate::error::{Error, TIDEGATE_ERR_FULL};
 use crate::sync::{AtomicU64, Ordering, fence};
 
-/// A member, as a pick sees it: slot, weight, flags, in one word.
+/// A member, as a pick sees it: slot, weight, flags and zone, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry(u64);
 
@@ -36,9 +39,10 @@ const LIMITED: u64 = 1 << 48;
 const BACKUP: u64 = 1 << 49;
 
 impl Entry {
-    pub(crate) fn new(slot: u32, weight: u16, limited: bool, backup: bool) -> Entry {
+    pub(crate) fn new(slot: u32, weight: u16, limited: bool, backup: bool, zone: u8) -> Entry {
         let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-        Entry(u64::from(slot) | u64::from(weight) << 32 | flag(limited, LIMITED) | flag(backup, BACKUP))
+        let flags = flag(limited, LIMITED) | flag(backup, BACKUP);
+        Entry(u64::from(slot) | u64::from(weight) << 32 | flags | u64::from(zone) << 56)
     }
 
     #[inline]
@@ -69,23 +73,64 @@ impl Entry {
     pub fn is_backup(self) -> bool {
         self.0 & BACKUP != 0
     }
+
+    /// Its zone, 0: none.
+    pub fn zone(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+
+    /// The pool it belongs to in an upstream of this zone.
+    pub(super) fn pool(self, zone: u8) -> usize {
+        usize::from(self.is_backup()) * 2 + usize::from(zone != 0 && self.zone() != zone)
+    }
 }
 
-/// The peers of one priority. Empty slices where there are none.
+/// The peers of one pool. Empty slices where there are none.
 #[derive(Clone, Copy)]
 pub struct Tier<'a> {
     /// Each peer once.
     pub(crate) members: &'a [AtomicU64],
-    /// Each peer as often as its weight says, evenly spread.
+    /// Each peer as often as its weight says, evenly spread. Empty where the pool is hashed.
     pub(crate) cycle: &'a [AtomicU64],
+    /// Where the pool is hashed.
+    pub(crate) table: LookUp<'a>,
 }
 
-/// The primaries' cycle, its bounds checked turn by turn: cheaper than a slice for a turn or two.
+/// A look-up table: four places of members a word.
+#[derive(Clone, Copy)]
+pub(crate) struct LookUp<'a> {
+    words: &'a [AtomicU64],
+    len: usize,
+}
+
+impl LookUp<'_> {
+    /// The member at the entry that a hash leads to; not bounded. `None`: there is no table.
+    #[inline]
+    pub fn place(self, hash: u64) -> Option<usize> {
+        let at = spread(hash, self.len);
+        self.words.get(at / 4).map(|word| place_in(word, at))
+    }
+}
+
+/// A number below `len` for a hash, by multiplication rather than division.
+#[inline(always)]
+fn spread(hash: u64, len: usize) -> usize {
+    ((u128::from(hash) * len as u128) >> 64) as usize
+}
+
+#[inline(always)]
+fn place_in(word: &AtomicU64, at: usize) -> usize {
+    (word.load(Ordering::Relaxed) >> (at % 4 * 16)) as usize & 0xffff
+}
+
+/// The first pool's cycle, its bounds checked turn by turn: cheaper than a slice for a turn or two.
 #[derive(Clone, Copy)]
 pub(crate) struct Cycle<'a> {
     arena: &'a [AtomicU64],
     at: usize,
     len: usize,
+    /// The word of lengths.
+    lengths: u64,
 }
 
 impl<'a> Cycle<'a> {
@@ -94,7 +139,45 @@ impl<'a> Cycle<'a> {
     pub(super) fn of(arena: &'a [AtomicU64], published: u64) -> Option<Cycle<'a>> {
         let offset = published as u32 as usize;
         let lengths = arena.get(offset)?.load(Ordering::Relaxed);
-        Some(Cycle { arena, at: offset + 2, len: (lengths >> 32) as usize })
+        Some(Cycle { arena, at: offset + HEADER, len: (lengths >> 32) as usize, lengths })
+    }
+
+    /// The member that a hash leads to, where the pool is hashed.
+    #[inline(always)]
+    pub fn hashed(self, hash: u64) -> Option<Entry> {
+        let entries = self.arena.get(self.at - HEADER + POOLS)?.load(Ordering::Relaxed) as u32 as usize;
+        if entries == 0 {
+            return None;
+        }
+        let at = spread(hash, entries);
+        let place = place_in(self.arena.get(self.at + at / 4)?, at);
+        self.at_member(entries.div_ceil(4), place)
+    }
+
+    /// The `place`-th member.
+    #[inline(always)]
+    pub fn member(self, place: usize) -> Option<Entry> {
+        self.at_member(self.len, place)
+    }
+
+    #[inline(always)]
+    fn at_member(self, cycle_words: usize, place: usize) -> Option<Entry> {
+        if place >= self.members() {
+            return None;
+        }
+        self.arena.get(self.at + cycle_words + place).map(Entry::load)
+    }
+
+    /// How many members the pool has.
+    #[inline(always)]
+    pub fn members(self) -> usize {
+        self.lengths as u32 as usize
+    }
+
+    /// Where the snapshot lies in the arena.
+    #[inline(always)]
+    pub fn offset(self) -> usize {
+        self.at - HEADER
     }
 
     /// How many turns it has.
@@ -118,40 +201,51 @@ pub struct Snapshot<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// The primaries. Cheaper than `tiers`: a pick seldom needs more.
+    /// The primaries that are near. Cheaper than `pool`: a pick seldom needs more.
     #[inline]
     pub fn primaries(&self) -> Tier<'a> {
-        let ([members, cycle], _) = self.lengths();
-        Tier { members: self.range(2 + cycle, members), cycle: self.range(2, cycle) }
+        let length = self.length(0);
+        self.tier(length, HEADER + length.words(), HEADER)
     }
 
-    /// The backups.
-    pub fn backups(&self) -> Tier<'a> {
-        let ([primary_members, primary_cycle], [backup_members, backup_cycle]) = self.lengths();
-        let members_at = 2 + primary_cycle + primary_members;
-        let cycle_at = members_at + backup_members;
-        Tier { members: self.range(members_at, backup_members), cycle: self.range(cycle_at, backup_cycle) }
+    /// A pool by its number: primaries near and far, backups near and far. Empty beyond.
+    pub fn pool(&self, pool: usize) -> Tier<'a> {
+        if pool == 0 {
+            return self.primaries();
+        }
+        let before = (0..pool.min(POOLS)).map(|p| self.length(p));
+        let members_at = HEADER + self.length(0).words() + before.clone().map(|l| l.members).sum::<usize>();
+        let cycle_at = HEADER + self.member_count() + before.map(Length::words).sum::<usize>();
+        let length = if pool < POOLS { self.length(pool) } else { Length::of(0, 0) };
+        self.tier(length, members_at, cycle_at)
     }
 
-    /// All members, primaries first.
+    /// All members, pool by pool.
     pub fn members(&self) -> impl Iterator<Item = Entry> + 'a {
-        let ([primary, cycle], [backup, _]) = self.lengths();
-        self.range(2 + cycle, primary + backup).iter().map(Entry::load)
+        self.range(HEADER + self.length(0).words(), self.member_count()).iter().map(Entry::load)
     }
 
     /// How many members there are.
     pub fn member_count(&self) -> usize {
-        let ([primary, _], [backup, _]) = self.lengths();
-        primary + backup
+        (0..POOLS).map(|p| self.length(p).members).sum()
+    }
+
+    /// Where it lies in the arena.
+    pub(super) fn offset(&self) -> usize {
+        self.word as u32 as usize
     }
 
     #[inline]
-    fn lengths(&self) -> ([usize; 2], [usize; 2]) {
-        let read = |i: usize| {
-            let value = self.data.get(i).map_or(0, |w| w.load(Ordering::Relaxed));
-            [value as u32 as usize, (value >> 32) as usize]
-        };
-        (read(0), read(1))
+    fn length(&self, pool: usize) -> Length {
+        let read = |word: usize| self.data.get(word).map_or(0, |w| w.load(Ordering::Relaxed));
+        Length::of(read(pool), read(POOLS + pool))
+    }
+
+    #[inline]
+    fn tier(&self, length: Length, members_at: usize, cycle_at: usize) -> Tier<'a> {
+        let (members, words) = (self.range(members_at, length.members), self.range(cycle_at, length.words()));
+        let (cycle, table) = if length.entries == 0 { (words, &[][..]) } else { (&[][..], words) };
+        Tier { members, cycle, table: LookUp { words: table, len: length.entries } }
     }
 
     /// Whatever of the range lies within the arena: a damaged length misroutes and does no more.
@@ -161,12 +255,38 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// A word of lengths, read.
+#[derive(Clone, Copy)]
+struct Length {
+    members: usize,
+    turns: usize,
+    /// Of the look-up table, 0: the pool has a cycle.
+    entries: usize,
+}
+
+impl Length {
+    #[inline]
+    fn of(lengths: u64, entries: u64) -> Length {
+        Length { members: lengths as u32 as usize, turns: (lengths >> 32) as usize, entries: entries as u32 as usize }
+    }
+
+    /// Words that the cycle or table takes.
+    #[inline]
+    fn words(self) -> usize {
+        if self.entries == 0 { self.turns } else { self.entries.div_ceil(4) }
+    }
+}
+
+const HEADER: usize = 2 * POOLS;
+/// Pools of an upstream.
+pub(crate) const POOLS: usize = 4;
+
 /// Offset 0 means "no snapshot", so nothing is given out there.
 pub(super) const ARENA_START: usize = 8;
 
 /// Words that a snapshot of up to `members` peers takes, its cycle included.
 pub(super) const fn words_for(members: usize) -> usize {
-    let words = 2 + members + cycle_room(members);
+    let words = HEADER + members + cycle_room(members);
     words.next_multiple_of(8)
 }
 
@@ -175,6 +295,13 @@ pub(super) const fn words_for(members: usize) -> usize {
 const fn cycle_room(members: usize) -> usize {
     let room = members * 8;
     if room < 1024 { 1024 } else { room }
+}
+
+fn cycle_words(pool: &[Entry], room: usize) -> Vec<u64> {
+    let weights: Vec<u16> = pool.iter().map(|e| e.weight() as u16).collect();
+    let mut words = Vec::new();
+    schedule::fill(&schedule::turns(&weights, room), |i| words.push(pool[i].0));
+    words
 }
 
 impl Table {
@@ -194,18 +321,17 @@ impl Table {
     }
 
     /// Fills the spare buffer and publishes it. Only under the control lock.
-    pub(super) fn publish(&self, id: UpstreamId, primaries: &[Entry], backups: &[Entry]) -> Result<(), Error> {
-        let members = primaries.len() + backups.len();
-        let (offset, room) = self.spare_buffer(id, members)?;
-        let weights = |entries: &[Entry]| entries.iter().map(|e| e.weight() as u16).collect::<Vec<_>>();
-        let cycles_room = room - 2 - members;
-        let (primary_turns, backup_turns) = {
-            // Backups get room for their exact weights only as far as the primaries leave it.
-            let share = cycles_room * (primaries.len() + 1) / (members + 2);
-            let share = share.clamp(primaries.len(), cycles_room - backups.len());
-            let share = if backups.is_empty() { cycles_room } else { share };
-            (schedule::turns(&weights(primaries), share), schedule::turns(&weights(backups), cycles_room - share))
-        };
+    pub(super) fn publish(&self, id: UpstreamId, entries: &[Entry]) -> Result<(), Error> {
+        let (offset, room) = self.spare_buffer(id, entries.len())?;
+        let (zone, hashed) = (self.spread(id).zone, self.packed_policy(id).selector().is_hashed());
+        let pools: [Vec<Entry>; POOLS] =
+            std::array::from_fn(|pool| entries.iter().copied().filter(|e| e.pool(zone) == pool).collect());
+        // Each pool's part of the room by its members: at least eight turns a peer.
+        let rooms = pools.each_ref().map(|p| (room - HEADER - entries.len()) * p.len() / entries.len().max(1));
+        let shared = pools.iter().filter(|p| !p.is_empty()).count() > 1;
+        let cycles: [Vec<u64>; POOLS] = std::array::from_fn(|pool| {
+            if hashed { self.look_up_words(&pools[pool], shared) } else { cycle_words(&pools[pool], rooms[pool]) }
+        });
         // See Orderings: a reader that meets the new filling must find the word changed.
         fence(Ordering::Release);
         let mut at = offset;
@@ -215,13 +341,15 @@ impl Table {
             }
             at += 1;
         };
-        let length =
-            |members: usize, turns: &[u32]| members as u64 | turns.iter().map(|&t| u64::from(t)).sum::<u64>() << 32;
-        put(length(primaries.len(), &primary_turns));
-        put(length(backups.len(), &backup_turns));
-        schedule::fill(&primary_turns, |i| put(primaries[i].0));
-        primaries.iter().chain(backups).for_each(|e| put(e.0));
-        schedule::fill(&backup_turns, |i| put(backups[i].0));
+        for (pool, cycle) in pools.iter().zip(&cycles) {
+            put(pool.len() as u64 | if hashed { 0 } else { (cycle.len() as u64) << 32 });
+        }
+        for (pool, cycle) in pools.iter().zip(&cycles) {
+            put(if hashed { maglev::size(pool.len(), cycle.len()) as u64 } else { 0 });
+        }
+        cycles[0].iter().for_each(|&word| put(word));
+        pools.iter().flatten().for_each(|e| put(e.0));
+        cycles[1..].iter().flatten().for_each(|&word| put(word));
         if let Some(word) = self.upstream_word(id, word::SNAPSHOT) {
             word.store(self.next_generation(id) << 32 | offset as u64, Ordering::Release);
         }
@@ -236,6 +364,17 @@ impl Table {
     /// The generation of the list that will be published next.
     pub(super) fn next_generation(&self, id: UpstreamId) -> u64 {
         self.generation(id).wrapping_add(1) & 0xffff_ffff
+    }
+
+    /// The look-up table of a pool, packed. Its size is that of many pools, lest all keys move when one peer comes or
+    /// goes; `shared`: other pools need room beside it.
+    fn look_up_words(&self, pool: &[Entry], shared: bool) -> Vec<u64> {
+        let class = pool.len().next_power_of_two().clamp(16, self.region.capacity.peers.max(16) as usize);
+        let room = if shared { (class * 4).max(128) } else { cycle_room(class) };
+        let backend = |e: &Entry| maglev::Backend { weight: e.weight(), hash: self.identity_hash(e.slot()) };
+        let table = maglev::build(&pool.iter().map(backend).collect::<Vec<_>>(), maglev::size(pool.len(), room));
+        let pack = |four: &[u16]| four.iter().rev().fold(0, |word, &place| word << 16 | u64::from(place));
+        table.chunks(4).map(pack).collect()
     }
 
     /// The buffer that is not published, with room for `members`; a larger one from the arena where it is too small.

@@ -7,11 +7,12 @@
 //! | 16 | live | the slot holds a peer |
 //! | 17–18 | admin | 0 enabled, 1 draining, 2 disabled |
 //! | 19 | down | out by active checks |
-//! | 20–21 | passive | 0 healthy, 1 ejected, 2 half-open |
+//! | 20–21 | passive | 0 healthy, 1 ejected, 2 half-open, 3 suspected: ejected until it answers |
 //! | 22–26 | streak | consecutive failures, saturating at 31 |
 //! | 27–30 | ejections | how many, decaying; the exponent of the next ejection |
 //! | 31–33 | successes | of the trials |
 //! | 34 | trial | a trial is under way |
+//! | 35 | slow start | the peer comes to its full share bit by bit, since `until` |
 //! | 37–63 | until | time in units of 16 ms since the table's epoch, modulo 2^27 (24 days) |
 //!
 //! `until` is the end of the ejection while ejected, the time at which the trial counts as lost while half-open, and
@@ -57,6 +58,7 @@ const GENERATION_MASK: u64 = 0xffff;
 const LIVE: u64 = 1 << 16;
 const DOWN: u64 = 1 << 19;
 const TRIAL: u64 = 1 << 34;
+const SLOW: u64 = 1 << 35;
 const ADMIN: Field = Field { at: 17, bits: 2 };
 const PASSIVE: Field = Field { at: 20, bits: 2 };
 const STREAK: Field = Field { at: 22, bits: 5 };
@@ -131,6 +133,18 @@ impl State {
         self.0 & ELIGIBLE_MASK == LIVE
     }
 
+    /// Whether it may be picked without further ado and takes its full share.
+    #[inline]
+    pub fn is_plainly_eligible(self) -> bool {
+        self.0 & (ELIGIBLE_MASK | SLOW) == LIVE
+    }
+
+    /// Whether it comes to its share bit by bit.
+    #[inline]
+    pub fn is_slow(self) -> bool {
+        self.0 & SLOW != 0
+    }
+
     /// Whether the peer is of this generation and there, and nothing speaks against it: a success changes nothing.
     #[inline]
     pub(crate) fn is_unblemished(self, generation: u16) -> bool {
@@ -148,6 +162,12 @@ impl State {
     #[inline]
     pub fn is_only_ejected(self) -> bool {
         self.0 & (LIVE | ADMIN.mask() | DOWN) == LIVE && self.health() != Health::Healthy
+    }
+
+    /// Whether a pick that meets it needs all the rules: a trial may be due, or a slow start goes on.
+    #[inline]
+    pub(crate) fn needs_rules(self) -> bool {
+        self.is_only_ejected() || self.is_eligible() && self.is_slow()
     }
 
     /// Whether active checks keep it out.
@@ -176,14 +196,25 @@ impl State {
         Admin::from_number(ADMIN.read(self.0)).unwrap_or(Admin::Disabled)
     }
 
-    /// What live traffic says; the unused value reads as half-open, which trials can leave.
+    /// What live traffic says.
     #[inline]
     pub fn health(self) -> Health {
         match PASSIVE.read(self.0) {
             0 => Health::Healthy,
-            1 => Health::Ejected,
-            _ => Health::HalfOpen,
+            2 => Health::HalfOpen,
+            _ => Health::Ejected,
         }
+    }
+
+    /// Whether it is out because it left requests unanswered, and an answer brings it back.
+    #[inline]
+    pub fn is_suspected(self) -> bool {
+        PASSIVE.read(self.0) == 3
+    }
+
+    /// Out until it answers.
+    pub fn suspected(self) -> State {
+        State(PASSIVE.write(self.with_health(Health::Ejected).0, 3))
     }
 
     /// Consecutive failures.
@@ -227,6 +258,11 @@ impl State {
             Health::HalfOpen => 2,
         };
         State(SUCCESSES.write(PASSIVE.write(self.0, code), 0)).with_trial(false)
+    }
+
+    /// In slow start, or not.
+    pub fn with_slow_start(self, slow: bool) -> State {
+        State(if slow { self.0 | SLOW } else { self.0 & !SLOW })
     }
 
     /// Out by active checks, or not.

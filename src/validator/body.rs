@@ -54,7 +54,10 @@ impl Validator<'_> {
     /// Reads on in chunk framing, until data or the trailer section begins.
     #[inline(always)]
     pub(super) fn framing(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Reason> {
-        if let Some(len) = self.plain_chunks(input, at) {
+        if self.no_data {
+            self.plain_chunks(input, at);
+        } else if let Some((taken, len)) = self.plain_chunk(input.get(*at..).unwrap_or_default()) {
+            *at += taken;
             return Ok(Step::Data(len));
         }
         self.framing_bytes(input, at)
@@ -222,59 +225,66 @@ impl Validator<'_> {
         self.go(State::ChunkData)
     }
 
-    /// Takes chunks whose size line has no extension. With NO_DATA it goes on over whole chunks; otherwise it stops
-    /// behind the first data and returns their length. It takes nothing that `framing_byte` would refuse or mark, and
-    /// stops where the input does.
+    /// Takes one chunk's size line without extension and its data, as far as they lie in the input, and the line end
+    /// of the chunk before: the bytes taken, and how many of them are data. It takes nothing that `framing_byte` would
+    /// refuse or mark.
     #[inline(always)]
-    fn plain_chunks(&mut self, input: &[u8], at: &mut usize) -> Option<usize> {
-        loop {
-            if self.state == State::ChunkDataCr && input.get(*at..).is_some_and(|rest| rest.starts_with(b"\r\n")) {
-                if self.over_budget(self.overhead.saturating_add(2), self.body) {
-                    return None;
-                }
-                self.overhead += 2;
-                *at += 2;
-                self.begin_chunk();
-            }
-            if self.state != State::ChunkSize || self.digits != 0 || self.has(bits::INSPECT) {
-                return None;
-            }
-            let rest = input.get(*at..).unwrap_or_default();
-            let (size, line) = plain_size(rest)?;
-            let overhead = self.overhead.saturating_add(line as u64);
-            if self.over_budget(overhead, self.body) || size > self.max_body.saturating_sub(self.body) {
-                return None;
+    pub(super) fn plain_chunk(&mut self, input: &[u8]) -> Option<(usize, usize)> {
+        if self.no_data || self.has(bits::INSPECT) {
+            return None;
+        }
+        let line = match self.state {
+            State::ChunkDataCr if input.starts_with(b"\r\n") => 2,
+            State::ChunkSize if self.digits == 0 => 0,
+            _ => return None,
+        };
+        let (size, line) = plain_size(input, line)?;
+        let overhead = self.overhead + line as u64;
+        let here = (input.len() - line) as u64;
+        if here == 0 || size > self.max_body - self.body || self.over_budget(overhead, self.body) {
+            return None;
+        }
+        let len = size.min(here);
+        self.overhead = overhead;
+        self.body += len;
+        self.remaining = size - len;
+        self.state = if size > here { State::ChunkData } else { State::ChunkDataCr };
+        Some((line + len as usize, len as usize))
+    }
+
+    /// With NO_DATA: goes on over whole chunks of that kind. It stops before one that the input cuts off.
+    fn plain_chunks(&mut self, input: &[u8], at: &mut usize) {
+        let mut rest = input.get(*at..).unwrap_or_default();
+        while !self.has(bits::INSPECT) {
+            let line = match self.state {
+                State::ChunkDataCr if rest.starts_with(b"\r\n") => 2,
+                State::ChunkSize if self.digits == 0 => 0,
+                _ => return,
+            };
+            let Some((size, line)) = plain_size(rest, line) else { return };
+            let overhead = self.overhead + line as u64;
+            let here = (rest.len() - line) as u64;
+            if size > here || size > self.max_body - self.body || self.over_budget(overhead, self.body) {
+                return;
             }
             self.overhead = overhead;
-            *at += line;
-            self.remaining = size;
-            self.state = State::ChunkData;
-            let here = (rest.len() - line) as u64;
-            if here == 0 || self.no_data && size > here {
-                return None;
-            }
-            let len = size.min(here);
-            *at += len as usize;
-            self.body += len;
-            self.remaining = size - len;
-            if self.remaining == 0 {
-                self.state = State::ChunkDataCr;
-            }
-            if !self.no_data {
-                return Some(len as usize);
-            }
+            self.body += size;
+            self.state = State::ChunkDataCr;
+            let taken = line + size as usize;
+            *at += taken;
+            rest = rest.get(taken..).unwrap_or_default();
         }
     }
 }
 
-/// A size of one to seven digits other than 0 with its CR LF, and the bytes that both take.
-#[inline]
-fn plain_size(rest: &[u8]) -> Option<(u64, usize)> {
+/// A size of one to seven digits other than 0 at `at` with its CR LF, and the position behind them.
+#[inline(always)]
+fn plain_size(input: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut size = 0;
-    for (i, pair) in rest.windows(2).take(8).enumerate() {
+    for (i, pair) in input.get(at..)?.windows(2).take(8).enumerate() {
         match hex(pair[0]) {
             Some(digit) => size = size << 4 | digit,
-            None if pair == b"\r\n" && size > 0 => return Some((size, i + 2)),
+            None if pair == b"\r\n" && size > 0 => return Some((size, at + i + 2)),
             None => return None,
         }
     }

@@ -3,12 +3,12 @@
 //! It only ever accepts. A line that is not whole, breaks a rule, passes a limit or is merely rare (a lone LF, a
 //! repeated framing field) is left untouched for `head`, which judges it byte by byte; then this path goes on behind
 //! it. So both are exchangeable at every line, and the tests exchange them. Cost: two masks a block of 64 bytes
-//! (`scan`), each block once, and two hops a line; the state is read and written once a call. A line left to `head`
-//! has been scanned at most once before, so the whole stays linear.
+//! (`scan`), and two hops a line. A line that the masks cut off, or that is left to `head`, is scanned once more; a
+//! line longer than all masks is left to `head` too, so the whole stays linear.
 
 use super::bytes::trim;
-use super::scan::{self, Block, Blocks, WIDTH};
-use super::value::Field;
+use super::scan::{self, Block, Line, Lines, Masks, SPAN, WIDTH};
+use super::value::{Field, is_keep_alive};
 use super::{Method, Protocol, State, Validator, bits};
 
 /// A shorter input seldom holds a whole line; it is left to `head`.
@@ -24,7 +24,8 @@ impl Validator<'_> {
     /// Takes as many whole lines as it can from the start of `input`; returns their length. The empty line stays.
     #[inline(always)]
     pub(super) fn whole_lines(&mut self, input: &[u8]) -> usize {
-        if input.len() < LEAST {
+        // No line that the masks hold is longer than they, so that its length needs no check below.
+        if input.len() < LEAST || self.max_line < SPAN as u32 {
             return 0;
         }
         match self.state {
@@ -53,7 +54,7 @@ impl Validator<'_> {
         if !matches!(hundreds, b'2'..=b'5') || !tens.is_ascii_digit() || !units.is_ascii_digit() {
             return 0;
         }
-        if self.max_head < LEN || self.max_line < LEN || self.method == Method::Connect {
+        if self.max_head < LEN || self.method == Method::Connect {
             return 0;
         }
         let digit = |b: &u8| u16::from(b - b'0');
@@ -100,76 +101,71 @@ impl Validator<'_> {
         from: usize,
         block: impl Fn(&[u8; WIDTH]) -> Block,
     ) -> usize {
+        let mut masks = Masks::NONE;
+        let mut lines = masks.read(input, &block);
+        let mut taken = 0;
+        if from > 0 {
+            let Some(end) = lines.text(from) else { return 0 };
+            taken = end + 2;
+        }
+        let (mut part, mut line) = (input, taken);
+        loop {
+            line = self.hop::<WATCH>(part, &lines, line);
+            // Where the masks end, the line that they cut off begins the next ones.
+            if part.len() <= SPAN || line == 0 {
+                return input.len() - part.len() + line;
+            }
+            part = part.get(line..).unwrap_or_default();
+            lines = masks.read(part, &block);
+            line = 0;
+        }
+    }
+
+    /// From line to line; returns where the last whole one ends.
+    #[inline(always)]
+    fn hop<const WATCH: bool>(&mut self, input: &[u8], lines: &Lines<'_>, mut at: usize) -> usize {
         let max_name = usize::from(self.max_name);
-        let max_line = self.max_line as usize;
         let max_fields = self.max_fields;
         let mut fields = self.fields;
-        // The start of the line being read, and its colon once that is known: 0 if not, and in the status line `from`.
-        let mut line = 0usize;
-        let mut colon = from;
-        let mut field = Field::Other;
-        let mut short = [0; WIDTH];
-        let blocks = Blocks::of(input, &mut short);
-        let mut ahead = blocks.known(0, &block);
-        'blocks: for base in (0..input.len()).step_by(WIDTH) {
-            let known = ahead;
-            // One block ahead: where a line ends within a block is hard to predict, and a wrong guess would otherwise
-            // wait for the next masks.
-            ahead = blocks.known(base + WIDTH, &block);
-            // What lies before the line being read is done with: at most the LF of the line before.
-            let mut pos = line.saturating_sub(base);
-            let mut control = known.control & u64::MAX << pos;
-            loop {
-                if colon == 0 {
-                    let separators = known.not_token & u64::MAX << pos;
-                    if separators == 0 {
-                        break;
-                    }
-                    colon = base + separators.trailing_zeros() as usize;
-                    // An empty name is the empty line, most of the time.
-                    let Some(name @ [_, ..]) = input.get(line..colon) else { break 'blocks };
-                    if input.get(colon) != Some(&b':') || name.len() > max_name || fields >= max_fields {
-                        break 'blocks;
-                    }
-                    field = if WATCH { self.watched(name) } else { Field::of(name) };
-                    fields += 1;
-                }
-                if control == 0 {
-                    break;
-                }
-                let end = base + control.trailing_zeros() as usize;
-                let next = end + 2;
-                if input.get(end..next) != Some(b"\r\n") || end - line > max_line {
-                    break 'blocks;
-                }
-                if field != Field::Other {
-                    let folded = input.get(next).is_none_or(|&b| b == b' ' || b == b'\t');
-                    if folded || WATCH && self.protocol == Protocol::Cgi {
-                        break 'blocks;
-                    }
-                    if !self.take_value(field, input.get(colon + 1..end).unwrap_or_default()) {
-                        break 'blocks;
-                    }
-                    field = Field::Other;
-                }
-                self.fields = fields;
-                line = next;
-                colon = 0;
-                pos = next - base;
-                if pos >= WIDTH {
-                    break;
-                }
-                // The CR and the LF.
-                control &= control - 1;
-                control &= control.wrapping_sub(1);
+        while let Some(line) = lines.line(at) {
+            let len = line.colon - at;
+            if len > max_name || fields >= max_fields {
+                break;
             }
+            let matters = WATCH || Field::may_matter(line.initial, len);
+            if matters && !self.take_line::<WATCH>(input, at, &line) {
+                break;
+            }
+            fields += 1;
+            at = line.end + 2;
         }
-        line
+        self.fields = fields;
+        at
+    }
+
+    /// A line whose field may matter; false leaves it to `head`, as a framing field is where a fold may follow.
+    #[inline(always)]
+    fn take_line<const WATCH: bool>(&mut self, input: &[u8], at: usize, line: &Line) -> bool {
+        let name = input.get(at..line.colon).unwrap_or_default();
+        let field = if WATCH { self.watched(name) } else { Field::of(name) };
+        if field == Field::Other {
+            return true;
+        }
+        let folded = input.get(line.end + 2).is_none_or(|&b| b == b' ' || b == b'\t');
+        if folded || WATCH && self.protocol == Protocol::Cgi {
+            return false;
+        }
+        self.take_value(field, input.get(line.colon + 1..line.end).unwrap_or_default())
     }
 
     /// The usual values of the fields that matter. False for any other: `head` reads it to the letter.
+    #[inline(never)]
     fn take_value(&mut self, field: Field, value: &[u8]) -> bool {
-        let value = trim(value);
+        // One space and no more, most of the time.
+        let value = match value {
+            [b' ', usual @ ..] if !matches!(usual, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) => usual,
+            other => trim(other),
+        };
         match field {
             Field::Other => {}
             Field::ContentLength => {
@@ -188,7 +184,7 @@ impl Validator<'_> {
             }
             Field::Connection => {
                 self.bits |= match value.len() {
-                    10 if value.eq_ignore_ascii_case(b"keep-alive") => bits::KEEP_ALIVE,
+                    10 if is_keep_alive(value) => bits::KEEP_ALIVE,
                     5 if value.eq_ignore_ascii_case(b"close") => bits::CLOSE,
                     _ => return false,
                 };

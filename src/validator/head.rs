@@ -4,7 +4,7 @@
 //! lines off its hands; `line` has what lies between two line ends. A lone LF is accepted as a line end in a head and after a trailer field (RFC 9112,
 //! section 2.2) and marks the response NORMALISE; chunk framing has no such allowance. Cost: a few steps a byte.
 
-use super::bytes::{CR, LF, is_text};
+use super::bytes::{CR, LF, is_text, is_token};
 use super::scan;
 use super::value::Field;
 use super::{Event, Framing, Method, Protocol, Reason, State, Step, Validator, bits, tolerance};
@@ -48,6 +48,29 @@ impl Validator<'_> {
                 return Ok(Step::On);
             }
         }
+    }
+
+    /// Takes an input of one byte, if that lies within a name or a value that nobody looks at, and within the limits.
+    #[inline(always)]
+    pub(super) fn plain_byte(&mut self, input: &[u8]) -> bool {
+        let &[b] = input else { return false };
+        if self.has(bits::TRAILER | bits::INTERIM)
+            || self.section_len >= self.max_head
+            || self.line_len >= self.max_line
+        {
+            return false;
+        }
+        if self.state == State::Name {
+            if !is_token(b) || self.word_len >= self.max_name {
+                return false;
+            }
+            self.push(b);
+        } else if self.field != Field::Other || !is_text(b) {
+            return false;
+        }
+        self.section_len += 1;
+        self.line_len += 1;
+        true
     }
 
     /// Takes the CR LF that ends a head, if both are there and within the limits.
@@ -332,6 +355,8 @@ impl Validator<'_> {
         self.section_len = 0;
         self.line_len = 0;
         self.fields = 0;
+        // A fold at its start must not depend on what the section before ended with.
+        self.field = Field::Other;
         self.state = state;
     }
 }

@@ -76,7 +76,7 @@ reasons! {
     CONTENT_LENGTH_MALFORMED = 20, c"content-length-malformed", HTTP_PROTOCOL_ERROR, c"RFC 9110 section 8.6";
     /// Content-Length is a list.
     CONTENT_LENGTH_LIST = 21, c"content-length-list", HTTP_PROTOCOL_ERROR, c"RFC 9112 section 6.3";
-    /// Content-Length has more than 19 significant digits or more than 64 digits.
+    /// Content-Length is above 2^63 - 1, or has more than 64 digits.
     CONTENT_LENGTH_TOO_LARGE = 22, c"content-length-too-large", HTTP_PROTOCOL_ERROR, c"RFC 9110 section 8.6";
     /// A second Content-Length with the same value.
     CONTENT_LENGTH_REPEATED = 23, c"content-length-repeated", HTTP_PROTOCOL_ERROR, c"RFC 9110 section 8.6";

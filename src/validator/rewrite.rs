@@ -20,11 +20,12 @@ pub fn rewrite_head(head: &[u8], out: &mut [u8]) -> usize {
             line => break line.unwrap_or_default(),
         }
     };
-    status_line(status, &mut sink);
+    // RFC 9110, section 8.6, and RFC 9112, section 6.1: neither may have framing fields.
+    let bare = matches!(status_line(status, &mut sink), [b'1', ..] | b"204");
     let coded = lines.fields().any(|(name, _)| name.eq_ignore_ascii_case(b"transfer-encoding"));
     let mut length_written = false;
     for (name, value) in lines.fields() {
-        if is_of_connection(name) || lines.nominate(name) {
+        if is_of_connection(name) || lines.nominate(name) || bare && is_framing(name) {
             continue;
         }
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -54,8 +55,8 @@ pub fn rewrite_head(head: &[u8], out: &mut [u8]) -> usize {
     sink.len
 }
 
-/// `HTTP/1.1 NNN reason`.
-fn status_line(line: &[u8], sink: &mut Sink<'_>) {
+/// `HTTP/1.1 NNN reason`; returns the code.
+fn status_line<'a>(line: &'a [u8], sink: &mut Sink<'_>) -> &'a [u8] {
     let after_version = line.iter().position(|&b| is_ows(b)).map_or(line.len(), |at| at);
     let rest = trim(line.get(after_version..).unwrap_or_default());
     let (code, rest) = rest.split_at(rest.len().min(3));
@@ -65,6 +66,11 @@ fn status_line(line: &[u8], sink: &mut Sink<'_>) {
     sink.bytes(b" ");
     sink.text(trim(reason));
     sink.bytes(b"\r\n");
+    code
+}
+
+fn is_framing(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
 /// Fields that speak of the connection and are not framing.
@@ -123,9 +129,9 @@ impl<'a> Lines<'a> {
 
     /// Whether Connection names this field; framing fields cannot be taken away so.
     fn nominate(self, name: &[u8]) -> bool {
-        let framing = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
         let mut options = self.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
-        !framing && options.any(|(_, value)| value.split(|&b| b == b',').any(|o| trim(o).eq_ignore_ascii_case(name)))
+        !is_framing(name)
+            && options.any(|(_, value)| value.split(|&b| b == b',').any(|o| trim(o).eq_ignore_ascii_case(name)))
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) enum Field {
 
 /// A length in digits, whatever it says: RFC 9110, section 8.6 sets no bound, so we do.
 const MAX_LENGTH_DIGITS: u8 = 64;
-/// 19 digits always fit in 64 bits.
-const MAX_SIGNIFICANT_DIGITS: u8 = 19;
+/// What a signed 64-bit integer holds, since somebody behind us will use one: nginx takes 2^63 for no length at all.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 /// `value_state`: nothing but white space so far.
 pub(super) const BEFORE: u8 = 0;
@@ -42,18 +42,22 @@ pub(super) const CHUNKED: &[u8; 7] = b"chunked";
 
 impl Field {
     /// By name. The name is a token, so setting bit 5 maps upper to lower case and nothing else to a letter or `-`.
-    #[inline(always)]
     pub(super) fn of(name: &[u8]) -> Field {
-        const LENGTHS: u64 = 1 << 7 | 1 << 10 | 1 << 14 | 1 << 16 | 1 << 17;
-        const INITIALS: u64 =
-            1 << (b'c' & 31) | 1 << (b'k' & 31) | 1 << (b'p' & 31) | 1 << (b't' & 31) | 1 << (b'u' & 31);
-        let len = name.len();
-        let initial = name.first().map_or(0, |b| b & 31);
-        // One branch, seldom taken: names of these lengths are common, names with these initials too, both are not.
-        match (LENGTHS >> (len & 63)) & (INITIALS >> initial) & 1 {
-            0 => Field::Other,
-            _ => Field::compare(name),
+        match (name.len(), lower(name, 0)) {
+            (14, CONTENT) if lower(name, 6) == T_LENGTH => Field::ContentLength,
+            (10, CONNECTI) if lower(name, 2) == NNECTION => Field::Connection,
+            (17, TRANSFER) if lower(name, 9) == ENCODING && name.get(8) == Some(&b'-') => Field::TransferEncoding,
+            (10, KEEP_ALI) if lower(name, 2) == EP_ALIVE => Field::HopByHop,
+            (16, PROXY_CO) if lower(name, 8) == NNECTION => Field::HopByHop,
+            (7, _) if name.eq_ignore_ascii_case(b"upgrade") => Field::Upgrade,
+            _ => Field::Other,
         }
+    }
+
+    /// Whether a name with this first byte and length can be other than `Other`: one in a hundred others can too.
+    #[inline(always)]
+    pub(super) fn may_matter(initial: u8, len: usize) -> bool {
+        INITIALS[len % INITIALS.len()] >> (initial & 31) & 1 != 0
     }
 
     /// Whether it decides where a body ends.
@@ -65,18 +69,23 @@ impl Field {
     pub(super) fn is_of_connection(self) -> bool {
         matches!(self, Field::TransferEncoding | Field::Connection | Field::Upgrade | Field::HopByHop)
     }
+}
 
-    fn compare(name: &[u8]) -> Field {
-        match (name.len(), lower(name, 0)) {
-            (14, CONTENT) if lower(name, 6) == T_LENGTH => Field::ContentLength,
-            (10, CONNECTI) if lower(name, 2) == NNECTION => Field::Connection,
-            (17, TRANSFER) if lower(name, 9) == ENCODING && name.get(8) == Some(&b'-') => Field::TransferEncoding,
-            (10, KEEP_ALI) if lower(name, 2) == EP_ALIVE => Field::HopByHop,
-            (16, PROXY_CO) if lower(name, 8) == NNECTION => Field::HopByHop,
-            (7, _) if name.eq_ignore_ascii_case(b"upgrade") => Field::Upgrade,
-            _ => Field::Other,
-        }
-    }
+/// By length, the initials of the names that matter, a bit each.
+static INITIALS: [u32; 32] = {
+    let mut table = [0; 32];
+    table[7] = 1 << (b'u' & 31);
+    table[10] = 1 << (b'c' & 31) | 1 << (b'k' & 31);
+    table[14] = 1 << (b'c' & 31);
+    table[16] = 1 << (b'p' & 31);
+    table[17] = 1 << (b't' & 31);
+    table
+};
+
+/// `keep-alive` in any case; the value is text, so setting bit 5 maps nothing else to it.
+#[inline]
+pub(super) fn is_keep_alive(value: &[u8]) -> bool {
+    lower(value, 0) == KEEP_ALI && lower(value, 2) == EP_ALIVE
 }
 
 const CONTENT: u64 = u64::from_le_bytes(*b"content-");
@@ -239,10 +248,10 @@ impl Validator<'_> {
                 if self.significant > 0 || b != b'0' {
                     self.significant += 1;
                 }
-                if self.digits > MAX_LENGTH_DIGITS || self.significant > MAX_SIGNIFICANT_DIGITS {
+                self.length_read = self.length_read.saturating_mul(10).saturating_add(u64::from(b - b'0'));
+                if self.digits > MAX_LENGTH_DIGITS || self.length_read > MAX_LENGTH {
                     return Err(Reason::CONTENT_LENGTH_TOO_LARGE);
                 }
-                self.length_read = self.length_read.saturating_mul(10).saturating_add(u64::from(b - b'0'));
                 Ok(())
             }
             _ if is_ows(b) => {

@@ -149,6 +149,7 @@ pub fn ok() -> Outcome {
         status: 200,
         reason: 0,
         retry_after_s: 0,
+        head_ns: 0,
         total_ns: MS,
     }
 }

@@ -10,6 +10,7 @@ mod checks;
 mod configuration;
 mod failover;
 mod heads;
+mod health;
 mod keepalive;
 mod processes;
 mod subrequests;

@@ -220,6 +220,7 @@ static void act_reopen(void) {
   options.selector = world.selector;
   options.eject_failures = 2;
   options.half_open_successes = 1;
+  options.slow_start_ns = 1;
   options.deadline_ns = 100 * SECOND;
   options.max_attempts = 2;
   stage->flags = tidegate_upstream_open(world.table, "app", 3, &options, &id) == 0 ? DONE : 0;

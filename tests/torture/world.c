@@ -48,6 +48,7 @@ void world_make(uint32_t selector, const struct list *list) {
   upstream.selector = selector;
   upstream.eject_failures = 3;
   upstream.half_open_successes = 1;
+  upstream.slow_start_ns = 1;  // shares are checked to the turn
   world.now = 1000 * SECOND;
   world.selector = selector;
   must(tidegate_table_size(&table, &world.size) == 0, "tidegate_table_size");

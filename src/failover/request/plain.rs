@@ -2,25 +2,30 @@
 //!
 //! Each function here does what the rules of `request` would do, or nothing at all: `None` leaves no trace but a random
 //! number drawn, and the rules are asked from the beginning. Plain is a first attempt by a worker with one thread,
-//! without panic, on a peer that is eligible and has no limit; and the success of an ordinary attempt on a peer without
-//! a blemish. Cost: no call, no loop while the peer whose turn it is is eligible. What was seen of the peer is proven
+//! without panic, on a peer that is eligible and has no limit; and the success of such a worker's ordinary attempt on a
+//! peer without a blemish. Cost: no call, no loop while the peer whose turn it is is eligible. What was seen of the peer is proven
 //! afterwards as in `Request::choose`: the count stands in the lane first, then the state word and what is published are
 //! read again.
 
 use super::{Manner, Picked, Request, Stage};
 use crate::failover::record::Attempt;
+use crate::failover::worker::Place;
 use crate::failover::{Decision, Verdict};
-use crate::selector::{Choice, Found, Plain, least_request, round_robin};
+use crate::health::pending;
+use crate::selector::{Choice, Found, Plain, least_request, maglev, peak_ewma, random, round_robin};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, compiler_fence};
 use crate::table::{self, PeerHandle, Published, Selector, State, Writers};
 
 impl Request {
-    /// The selector, if the next pick may be a plain one.
+    /// The selector, if the next pick may be a plain one; maglev for all that look a hash up.
     #[inline(always)]
     pub(crate) fn plain_selector(&self) -> Option<Selector> {
         match u32::from_le_bytes([self.state as u8, self.manner as u8, self.made, u8::from(self.delivering)]) {
             FRESH_ROUND_ROBIN => Some(Selector::RoundRobin),
             FRESH_LEAST_REQUEST => Some(Selector::LeastRequest),
+            FRESH_RANDOM => Some(Selector::Random),
+            FRESH_PEAK_EWMA => Some(Selector::PeakEwma),
+            FRESH_HASHED => Some(Selector::Maglev),
             _ => None,
         }
     }
@@ -31,27 +36,59 @@ impl Request {
         match self.plain_selector()? {
             Selector::RoundRobin => self.pick_round_robin(now),
             Selector::LeastRequest => self.pick_least_request(now),
+            Selector::Random => self.pick_random(now),
+            Selector::PeakEwma => self.pick_peak_ewma(now),
+            Selector::Maglev | Selector::SourceHash => self.pick_hashed(now),
         }
     }
 
     /// The first pick where `plain_selector` is round robin, while the peer whose turn it is is eligible.
     #[inline(always)]
     pub(crate) fn pick_in_turn(&mut self, now: u64) -> Option<Picked> {
-        self.pick_round_robin_by(now, round_robin::choose_in_turn)
+        self.pick_uncounted(now, round_robin::choose_in_turn)
     }
 
     /// The first pick where `plain_selector` is round robin.
     #[inline(always)]
     pub(crate) fn pick_round_robin(&mut self, now: u64) -> Option<Picked> {
-        self.pick_round_robin_by(now, round_robin::choose_plainly)
+        self.pick_uncounted(now, round_robin::choose_plainly)
+    }
+
+    /// The first pick where `plain_selector` is random.
+    #[inline(always)]
+    pub(crate) fn pick_random(&mut self, now: u64) -> Option<Picked> {
+        self.pick_uncounted(now, random::choose_plainly)
+    }
+
+    /// The first pick where `plain_selector` is maglev, for a request with a key.
+    #[inline(always)]
+    pub(crate) fn pick_hashed(&mut self, now: u64) -> Option<Picked> {
+        let hash = self.hash;
+        if hash == 0 {
+            return None;
+        }
+        self.pick_uncounted(now, |plain| maglev::choose_plainly(plain, hash))
+    }
+
+    /// The first pick where `plain_selector` is peak EWMA.
+    #[inline(always)]
+    pub(crate) fn pick_peak_ewma(&mut self, now: u64) -> Option<Picked> {
+        let (published, plain) = self.plain()?;
+        let stamp = plain.upstream.latency_stamp(now);
+        let found = peak_ewma::choose_plainly(&plain, stamp)?;
+        let slot = found.entry.slot();
+        let (cell, aggregate) = (plain.seat.attempts_word(slot)?, plain.seat.aggregate(slot)?);
+        let before = aggregate.fetch_add(1, Ordering::Relaxed);
+        if !self.begin(&found, published, cell) {
+            return self.take_back(cell, Some(aggregate));
+        }
+        plain.seat.latency.note_in_flight(slot, before.wrapping_add(1), stamp);
+        let peer = found.peer();
+        Some(self.open(peer, Choice::COUNTED, now))
     }
 
     #[inline(always)]
-    fn pick_round_robin_by(
-        &mut self,
-        now: u64,
-        choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>,
-    ) -> Option<Picked> {
+    fn pick_uncounted(&mut self, now: u64, choose: impl for<'a> Fn(&Plain<'a>) -> Option<Found<'a>>) -> Option<Picked> {
         let (published, plain) = self.plain()?;
         let found = choose(&plain)?;
         let cell = plain.seat.attempts_word(found.entry.slot())?;
@@ -80,12 +117,14 @@ impl Request {
     #[inline(always)]
     fn plain(&self) -> Option<(Published<'_>, Plain<'_>)> {
         let worker = self.worker();
-        if !worker.is_here() {
+        // Whether its lease is out, `start` has asked: to be stopped between the two is to be stopped within one of them.
+        if !worker.is_alone() {
             return None;
         }
         let place = worker.place(self.upstream)?;
         let (published, cycle) = worker.seat.published(&place.upstream)?;
-        Some((published, Plain { seat: &worker.seat, cycle, cursor: &place.cursor, random: &worker.random }))
+        let Place { cursors: [cursor, ..], upstream } = place;
+        Some((published, Plain { seat: &worker.seat, upstream, cycle, cursor, random: &worker.random }))
     }
 
     /// Counts the attempt. Whether the peer is still the one that was meant.
@@ -115,11 +154,23 @@ impl Request {
         Picked { peer, attempt: 1, flags: 0 }
     }
 
-    /// The success of an ordinary attempt.
+    /// Whether reports feed the estimates of latency.
     #[inline(always)]
-    pub(crate) fn report_plainly(&mut self, status: u32, total_ns: u64, now: u64) -> Option<Decision> {
+    pub(crate) fn is_measured(&self) -> bool {
+        self.policy.selector_is_measured()
+    }
+
+    /// The success of an ordinary attempt. `MEASURED`: what `is_measured` says.
+    #[inline(always)]
+    pub(crate) fn report_plainly<const MEASURED: bool>(
+        &mut self,
+        status: u32,
+        head_ns: u64,
+        total_ns: u64,
+        now: u64,
+    ) -> Option<Decision> {
         let worker = self.worker();
-        if !worker.is_here() || self.state != Stage::Open || status >= 400 {
+        if !worker.is_alone_and_in() || self.state != Stage::Open || status >= 400 {
             return None;
         }
         let index = (self.made as usize).wrapping_sub(1);
@@ -129,13 +180,22 @@ impl Request {
         if attempt.flags & !Choice::COUNTED != 0 || !state.is_unblemished(attempt.generation) {
             return None;
         }
+        let answered = seat.answered_word(attempt.slot)?.load(Ordering::Relaxed);
         let cell = seat.attempts_word(attempt.slot)?;
         if attempt.flags == 0 {
-            table::end(cell, seat.writers);
+            table::end(cell, Writers::One);
         } else {
             let aggregate = seat.aggregate(attempt.slot)?;
-            table::end(cell, seat.writers);
-            table::lower(aggregate);
+            table::end(cell, Writers::One);
+            let in_flight = table::lower(aggregate);
+            if MEASURED {
+                let stamp = worker.place(self.upstream)?.upstream.latency_stamp(now);
+                seat.latency.note(attempt.slot, self.took_ns(head_ns, total_ns, now), in_flight, stamp);
+            }
+        }
+        if now.wrapping_sub(answered) >= pending::STEP_NS {
+            let took = self.took_ns(head_ns, total_ns, now);
+            pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
         }
         let length = if total_ns == 0 { now.saturating_sub(self.began) } else { total_ns };
         let attempt = self.record.get_mut(index)?;
@@ -150,3 +210,6 @@ impl Request {
 
 const FRESH_ROUND_ROBIN: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::RoundRobin as u8, 0, 0]);
 const FRESH_LEAST_REQUEST: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::LeastRequest as u8, 0, 0]);
+const FRESH_PEAK_EWMA: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::PeakEwma as u8, 0, 0]);
+const FRESH_HASHED: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::Hashed as u8, 0, 0]);
+const FRESH_RANDOM: u32 = u32::from_le_bytes([Stage::Idle as u8, Manner::Random as u8, 0, 0]);

@@ -44,7 +44,7 @@ pub const TIDEGATE_REASON_FIELD_NAME_TOO_LONG: u32 = 19;
 pub const TIDEGATE_REASON_CONTENT_LENGTH_MALFORMED: u32 = 20;
 /// Content-Length is a list.
 pub const TIDEGATE_REASON_CONTENT_LENGTH_LIST: u32 = 21;
-/// Content-Length has more than 19 significant digits or more than 64 digits.
+/// Content-Length is above 2^63 - 1, or has more than 64 digits.
 pub const TIDEGATE_REASON_CONTENT_LENGTH_TOO_LARGE: u32 = 22;
 /// A second Content-Length with the same value.
 pub const TIDEGATE_REASON_CONTENT_LENGTH_REPEATED: u32 = 23;
