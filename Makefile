@@ -53,6 +53,7 @@ test: setup ## All tests but the long ones
 test-deep: test ## The long ones: 10,000 kills, a kill at every instruction, nginx upgraded and killed, loom, ThreadSanitizer, fuzzing, many more random cases
 	TIDEGATE_KILLS=10000 cargo test --release --test processes --test storm
 	$(MAKE) torture-deep
+	cargo test --features tls --test checker
 	TIDEGATE_SURVIVAL=full cargo test --test nginx survival -- --nocapture
 	$(MAKE) loom
 	PROPTEST_CASES=20000 cargo test --release --lib --test selectors --test validator_properties --test validator_rules

@@ -19,6 +19,8 @@ pub(super) struct Probe {
     pub socket: OwnedFd,
     channel: Channel,
     connected: bool,
+    /// Behind the handshake, where there is one.
+    ready: bool,
     reused: bool,
     /// Bytes of the preface and of the request that were sent.
     preface: usize,
@@ -68,6 +70,7 @@ impl Probe {
             socket,
             channel,
             connected: false,
+            ready: false,
             reused: false,
             preface: 0,
             sent: 0,
@@ -80,7 +83,8 @@ impl Probe {
     pub fn reuse(spec: &Spec, idle: Idle) -> Probe {
         let (socket, channel) = (idle.socket, idle.channel);
         let judge = Judge::new(spec);
-        Probe { socket, channel, connected: true, reused: true, preface: usize::MAX, sent: 0, answered: false, judge }
+        let (connected, ready, reused) = (true, true, true);
+        Probe { socket, channel, connected, ready, reused, preface: usize::MAX, sent: 0, answered: false, judge }
     }
 
     /// What is left of it for the next check.
@@ -105,7 +109,7 @@ impl Probe {
             }
         }
         match self.channel.is_open(&self.socket) {
-            Ok(true) => {}
+            Ok(true) => self.ready = true,
             Ok(false) => return Progress::Pending,
             Err(cause) => return failed(cause),
         }
@@ -150,7 +154,7 @@ impl Probe {
     /// Its time is up.
     pub fn time_out(&mut self, spec: &Spec) -> Verdict {
         let cause = match self.judge.end(End::Timeout) {
-            _ if !self.connected => Cause::CONNECTION_TIMEOUT,
+            _ if !self.ready => Cause::CONNECTION_TIMEOUT,
             _ if self.sent < spec.request.len() && !self.answered => Cause::CONNECTION_WRITE_TIMEOUT,
             Verdict::Failed { status, cause } => return Verdict::Failed { cause, status },
             Verdict::Passed { .. } => Cause::HTTP_RESPONSE_TIMEOUT,

@@ -40,7 +40,7 @@ impl Table {
     }
 
     fn beat_at(&self, now: u64) -> u64 {
-        (now.saturating_sub(self.epoch()) / 1_000_000 & TIME).max(1)
+        ((now.saturating_sub(self.epoch()) / 1_000_000) & TIME).max(1)
     }
 
     /// Takes over, if nobody checks or whoever did has ended or been silent for `lapse_ns`.

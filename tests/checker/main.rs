@@ -11,6 +11,8 @@ mod election;
 mod faults;
 mod rules;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 
 fn main() {
     let tests: &[(&str, fn())] = &[
@@ -29,6 +31,8 @@ fn main() {
         ("an_idle_connection_closed_by_the_peer_is_no_failure", faults::an_idle_connection_closed_is_no_failure),
         ("two_thousand_peers_at_once", faults::two_thousand_peers_at_once),
         ("unix_sockets_and_their_stale_paths", faults::unix_sockets_and_their_stale_paths),
+        #[cfg(feature = "tls")]
+        ("tls_handshakes_and_requests", tls::tls_handshakes_and_requests),
         ("what_is_sent", rules::what_is_sent),
         ("a_green_check_never_ends_an_ejection", rules::a_green_check_never_ends_an_ejection),
         ("all_down_still_serves", rules::all_down_still_serves),
