@@ -32,7 +32,10 @@ fn met(arguments: &str, behaviour: Behaviour, skipped: u64, answers: u64) -> (u6
     assert!(wait_until(LIMIT, || bed.requests() - all_before > answers));
     let after = peer(&bed, &nginx, 1);
     let seen = (after["picks"].as_u64().unwrap() - before, bed.requests() - all_before);
-    assert!(after["ejected_by"].is_array(), "{after}");
+    // Others may send it so little that nobody need eject it.
+    if arguments == "round_robin" {
+        assert!(after["ejected_by"].is_array(), "{after}");
+    }
     drop(running);
     nginx.assert_clean_log();
     seen
