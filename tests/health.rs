@@ -52,7 +52,8 @@ fn every_other_answer_wrong_is_found_within_a_few_dozens() {
 
 #[test]
 fn where_all_fail_alike_nobody_is_ejected() {
-    for every in [1, 2, 3, 10] {
+    // Odd numbers: the turns of four peers must not meet the failures in step.
+    for every in [1, 3, 7] {
         let mut world = World::of(4);
         let mut n = 0;
         for _ in 0..3000 {
