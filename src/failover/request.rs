@@ -529,6 +529,7 @@ impl Request {
         // In a forked child the lane is its parent's: the attempt goes on there.
         if self.state == Stage::Open && self.worker().check(now).is_ok() {
             self.evidence(now).nothing();
+            self.note_leaving();
             self.release(now);
             if let Some(attempt) = self.record.get_mut(self.made as usize - 1) {
                 attempt.cause = Cause::CLIENT_CLOSED;
@@ -646,6 +647,7 @@ impl Request {
             self.record[index].flags |= WITHHELD;
             self.record[index].cause = cause;
             self.evidence(now).nothing();
+            self.evidence(now).tarnish();
             self.table().count_peer_failure(self.evidence(now).peer, self.upstream, cause, false);
             return 0;
         }
@@ -702,6 +704,14 @@ impl Request {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
         let took = if outcome.cause == Cause::NONE { self.took_ns(outcome.head_ns, outcome.total_ns, now) } else { 0 };
         health::pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
+    }
+
+    /// A client that leaves takes a request with it that was not answered, and may not have hung.
+    fn note_leaving(&self) {
+        let word = self.current().and_then(|attempt| self.table().pending_word(attempt.slot));
+        if let Some(word) = word {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 
     fn note_head(&self, outcome: &Outcome, now: u64) {

@@ -20,7 +20,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 use crate::table::{Health, State, Table, UpstreamId};
 
 /// Two failures in a row are the first sign of a fault that all share.
-const WELL_BELOW: u32 = 2;
+pub(super) const WELL_BELOW: u32 = 2;
 const VOID_AFTER_MS: u64 = 1000;
 const TIME_BITS: u32 = 40;
 

@@ -130,7 +130,7 @@ impl Evidence<'_> {
             };
             // A streak from a time when nobody could take over counts anew now that somebody can: it may have been
             // the load's doing.
-            if detector == Detector::Streak && state.streak() >= threshold && self.has_other(threshold) {
+            if detector == Detector::Streak && state.streak() >= threshold && self.has_well_other() {
                 if self.change(state, state.with_streak(1)) {
                     return false;
                 }
@@ -155,16 +155,26 @@ impl Evidence<'_> {
         false
     }
 
-    /// The attempt failed by the request's fault, as it turns out: it does not count.
+    /// The attempt failed, perhaps by the request's fault: not enough to eject, but no sign that the peer is well.
     #[cold]
-    pub fn forgive(&self) {
+    pub fn tarnish(&self) {
+        let most = self.policy.eject_failures() - 1;
         while let Some(state) = self.current()
             && state.health() == Health::Healthy
+            && state.streak() < most
         {
-            if self.change(state, state.with_streak(state.streak().saturating_sub(1))) {
-                self.table.note_failures(self.peer.slot(), self.upstream, -1.0, self.now);
+            if self.change(state, state.with_streak(state.streak() + 1)) {
                 return;
             }
+        }
+    }
+
+    /// The attempt failed by the request's fault, as it turns out: it does not count towards the peer's share. Its streak
+    /// stays: the next good answer ends it, and where none comes it tells that all fail alike.
+    #[cold]
+    pub fn forgive(&self) {
+        if self.current().is_some_and(|state| state.health() == Health::Healthy) {
+            self.table.note_failures(self.peer.slot(), self.upstream, -1.0, self.now);
         }
     }
 
@@ -203,9 +213,9 @@ impl Evidence<'_> {
         outlier.then_some(Detector::Rate)
     }
 
-    fn has_other(&self, threshold: u32) -> bool {
-        let slot = self.peer.slot();
-        floor::has_usable_peer(self.table, self.upstream, threshold, |other| other == slot)
+    fn has_well_other(&self) -> bool {
+        let (slot, below) = (self.peer.slot(), self.policy.eject_failures().min(floor::WELL_BELOW));
+        floor::has_usable_peer(self.table, self.upstream, below, |other| other == slot)
     }
 
     /// Not ejected, because nobody could take over. What came of the failure otherwise.

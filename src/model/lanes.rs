@@ -62,7 +62,7 @@ fn pick(worker: &Worker, upstream: UpstreamId) -> Option<Request> {
 
 fn succeed(request: &mut Request) {
     let (cause, phase, status) = (Cause::NONE, Phase::Done, 200);
-    let outcome = Outcome { cause, phase, flags: 0, status, reason: 0, retry_after_s: 0, total_ns: 0 };
+    let outcome = Outcome { cause, phase, flags: 0, status, reason: 0, retry_after_s: 0, head_ns: 0, total_ns: 0 };
     request.report(&outcome, NOW).unwrap();
 }
 

@@ -113,7 +113,8 @@ impl Table {
     /// Forgets what a peer's counts say, also in those of its upstream: it is out, or begins anew.
     pub(crate) fn forget_failures(&self, slot: u32, id: UpstreamId, now: u64) {
         let (Some(place), Some(all)) = (self.peer_tally(slot), self.upstream_tally(id)) else { return };
-        all.take_off(Counts::from_bits(place.counts.swap(0, Ordering::Relaxed)));
+        let own = place.counts.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |_| Some(0)).unwrap_or(0);
+        all.take_off(Counts::from_bits(own));
         let mark = u64::from(self.slot_counts(slot).0 as u32) << 32 | u64::from(self.tally_ms(now));
         place.mark.store(mark, Ordering::Relaxed);
     }

@@ -20,7 +20,8 @@ const LOCATIONS: &str = "proxy_read_timeout 1s;
 
 /// Held for long enough that a busy machine lets nothing go early.
 fn held(backends: usize) -> Bed {
-    Bed::new(backends, "round_robin fails=31 budget=off; tidegate_hold_back 64k 20s").server(LOCATIONS)
+    Bed::new(backends, "round_robin fails=31 budget=off; tidegate_health without=rate; tidegate_hold_back 64k 20s")
+        .server(LOCATIONS)
 }
 
 /// A response with `size` bytes of body, broken at its end.
@@ -94,10 +95,11 @@ fn what_breaks_off_while_it_is_held_is_had_from_another_peer() {
 #[test]
 fn beyond_the_hold_back_the_cut_shows() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=31 budget=off; tidegate_hold_back 64k 20s")
-        .server(LOCATIONS)
-        .http("log_format cause '$uri $http_x_request_id $tidegate_cause';")
-        .server("access_log access.log cause;");
+    let mut bed =
+        Bed::new(1, "round_robin fails=31 budget=off; tidegate_health without=rate; tidegate_hold_back 64k 20s")
+            .server(LOCATIONS)
+            .http("log_format cause '$uri $http_x_request_id $tidegate_cause';")
+            .server("access_log access.log cause;");
     let nginx = bed.nginx();
     let mut failures = 0;
     for (i, (what, fault, cause)) in faults(300_000).into_iter().enumerate() {
@@ -402,18 +404,19 @@ fn cache_status(nginx: &Nginx, path: &str) -> String {
 #[test]
 fn the_cache_stores_no_broken_body() {
     need_nginx!();
-    let mut bed = Bed::new(1, "round_robin fails=31 budget=off; tidegate_hold_back 64k 20s")
-        .http("proxy_cache_path cache keys_zone=c:1m;")
-        .server(LOCATIONS)
-        .server(
-            "location /cached {
+    let mut bed =
+        Bed::new(1, "round_robin fails=31 budget=off; tidegate_health without=rate; tidegate_hold_back 64k 20s")
+            .http("proxy_cache_path cache keys_zone=c:1m;")
+            .server(LOCATIONS)
+            .server(
+                "location /cached {
                  proxy_pass http://app;
                  proxy_cache c;
                  proxy_cache_valid 200 1h;
                  proxy_ignore_headers Cache-Control;
                  add_header X-Cache $upstream_cache_status;
              }",
-        );
+            );
     let nginx = bed.nginx();
     for (i, size) in [3000, 300_000].into_iter().enumerate() {
         for (j, (what, fault, _)) in faults(size).into_iter().enumerate() {

@@ -10,7 +10,8 @@ use tidegate_testbed::{Behaviour, Nginx, Request};
 use crate::bed::{Bed, get, need_nginx};
 
 /// Held for long enough that a busy machine lets nothing go early; a stall is over before.
-const TIDEGATE: &str = "round_robin fails=31 budget=off eject=1ms; tidegate_hold_back 64k 20s";
+const TIDEGATE: &str =
+    "round_robin fails=31 budget=off eject=1ms; tidegate_hold_back 64k 20s; tidegate_health without=rate";
 
 /// Buffered and not, and with the client's Upgrade passed on.
 fn bed(backends: usize) -> Bed {
