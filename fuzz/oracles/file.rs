@@ -34,7 +34,16 @@ fn place() -> &'static Place {
         let mut table = null_mut();
         // SAFETY: pointers to locals; the handle is freed here.
         unsafe {
-            assert_eq!(tidegate_table_open(c_path.as_ptr(), c_path.count_bytes(), &options(TIDEGATE_MISMATCH_REFUSE), NOW, &mut table), 0);
+            assert_eq!(
+                tidegate_table_open(
+                    c_path.as_ptr(),
+                    c_path.count_bytes(),
+                    &options(TIDEGATE_MISMATCH_REFUSE),
+                    NOW,
+                    &mut table
+                ),
+                0
+            );
             let mut id = 0;
             assert_eq!(tidegate_upstream_open(table, c"app".as_ptr(), 3, std::ptr::null(), &mut id), 0);
             tidegate_table_free(table);

@@ -69,8 +69,8 @@ pub use peer::{Address, Admin, PeerHandle, PeerSpec};
 pub(crate) use policy::{MOST_ATTEMPTS, PackedPolicy};
 pub use policy::{Policy, Selector};
 pub(crate) use seat::{Published, Seat, SeatedUpstream};
-pub(crate) use snapshot::{Cycle, POOLS};
 pub use shadow::Compared;
+pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
 
