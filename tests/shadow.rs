@@ -175,7 +175,7 @@ fn an_earlier_ejection_is_counted_once_and_its_picks_are_out() {
     let shadow = Policy { eject_failures: 3, ..policy };
     world.table.set_shadow(world.upstream, Some(&shadow), world.now).unwrap();
     let compared = |world: &World| world.table.compared(world.upstream).unwrap();
-    let mut fail = |world: &mut World, times: u32| {
+    let fail = |world: &mut World, times: u32| {
         let mut left = times;
         while left > 0 {
             let mut request = world.request(Method::Post);
