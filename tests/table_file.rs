@@ -16,7 +16,7 @@ use tidegate::ffi::{cause::*, request::*, status::*, table::*, upstream::*, work
 use tidegate::table::{Event, FileOptions, Policy, Table};
 
 const NOW: u64 = 1000 * SECOND;
-/// Words of the header, as layout version 2 has them.
+/// Words of the header, as layout version 3 has them.
 const VERSION: u64 = 1;
 const SIZE: u64 = 2;
 const CAPACITY: u64 = 3;
@@ -622,7 +622,7 @@ fn full_and_read_only_file_systems_are_errors() {
         place.made();
         place.set_word(VERSION, 7);
         refused(&place.table, REPLACE, TIDEGATE_ERR_SYSTEM, "No space left on device");
-        place.set_word(VERSION, 2);
+        place.set_word(VERSION, 3);
         assert!(mount(libc::MS_REMOUNT | libc::MS_RDONLY, c"size=2m"));
         refused(&place.table, SMALL, TIDEGATE_ERR_SYSTEM, "Read-only file system");
         observe(&place.table).expect("reading is allowed");
