@@ -353,7 +353,8 @@ fn the_record_tells_what_happened() {
     request.report(&ok(), world.now).unwrap();
     let line = request.describe();
     assert!(
-        line.contains(" connection_refused 0.9ms retry; 10.0.0.0:") && line.ends_with(" 200 0.9ms deliver | round_robin 1 of 2: 1 tried"),
+        line.contains(" connection_refused 0.9ms retry; 10.0.0.0:")
+            && line.ends_with(" 200 0.9ms deliver | round_robin 1 of 2: 1 tried"),
         "{line}"
     );
 }

@@ -68,7 +68,8 @@ fn run(world: &mut World, peers: &[Spec], steps: &[Step]) -> Vec<(Option<usize>,
                 let (mut request, place) = open.swap_remove(usize::from(which) % open.len());
                 let outcome = outcome(place, how);
                 let head = outcome.cause == Cause::NONE && how & 64 != 0;
-                let decision = if head { request.head(&outcome, world.now) } else { request.report(&outcome, world.now) };
+                let decision =
+                    if head { request.head(&outcome, world.now) } else { request.report(&outcome, world.now) };
                 let verdict = decision.unwrap().verdict;
                 seen.push((Some(place), verdict as u32));
                 if verdict == Verdict::Retry {
@@ -159,7 +160,8 @@ proptest! {
 /// Requests in flight over all peers and their twins.
 fn in_flight(world: &World) -> u32 {
     let of = |number: u64| {
-        tidegate::health::PeerView::of(&world.table, PeerHandle::from_number(number), world.now).map_or(0, |v| v.in_flight)
+        tidegate::health::PeerView::of(&world.table, PeerHandle::from_number(number), world.now)
+            .map_or(0, |v| v.in_flight)
     };
     // A twin's generation is not known here: the first few are enough.
     (0..world.table.capacity().peers).flat_map(|slot| (1..4).map(move |g| u64::from(slot) | g << 32)).map(of).sum()
@@ -173,7 +175,7 @@ fn an_earlier_ejection_is_counted_once_and_its_picks_are_out() {
     let shadow = Policy { eject_failures: 3, ..policy };
     world.table.set_shadow(world.upstream, Some(&shadow), world.now).unwrap();
     let compared = |world: &World| world.table.compared(world.upstream).unwrap();
-    let mut fail = |world: &mut World, times: u32| {
+    let fail = |world: &mut World, times: u32| {
         let mut left = times;
         while left > 0 {
             let mut request = world.request(Method::Post);

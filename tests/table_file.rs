@@ -622,7 +622,7 @@ fn full_and_read_only_file_systems_are_errors() {
         place.made();
         place.set_word(VERSION, 7);
         refused(&place.table, REPLACE, TIDEGATE_ERR_SYSTEM, "No space left on device");
-        place.set_word(VERSION, 2);
+        place.set_word(VERSION, 3);
         assert!(mount(libc::MS_REMOUNT | libc::MS_RDONLY, c"size=2m"));
         refused(&place.table, SMALL, TIDEGATE_ERR_SYSTEM, "Read-only file system");
         observe(&place.table).expect("reading is allowed");

@@ -61,6 +61,7 @@ pub struct Request {
     policy: PackedPolicy,
     /// Of its key; 0: it has none.
     hash: u64,
+    record: [Attempt; MOST],
     /// The attempt at whose pick `standings` were counted; 0: none. A pick that found nobody counts as the next.
     counted: u8,
     standings: Standings,
@@ -69,7 +70,6 @@ pub struct Request {
     /// There, the flags of the open attempt, and its peer; 0: none is open.
     twin_flags: u8,
     twin: u64,
-    record: [Attempt; MOST],
     /// When its time in the queue is over; 0: it is in none.
     waits_until: u64,
     /// The Retry-After that a peer sent last, 0: none.
@@ -173,7 +173,7 @@ impl Request {
             Selector::PeakEwma => Manner::PeakEwma,
             Selector::Maglev | Selector::SourceHash => Manner::Hashed,
         };
-        let mut request = Request {
+        Ok(Request {
             worker,
             seal: !(std::ptr::from_ref(worker).addr() as u64),
             upstream: id,
@@ -197,27 +197,13 @@ impl Request {
             received_status: 0,
             policy,
             hash: 0,
+            record: [Attempt::NONE; MOST],
             counted: 0,
             standings: Standings::NONE,
-            shadow: 0,
+            shadow: if policy.is_shadowed() { start_shadow(worker, id) } else { 0 },
             twin_flags: 0,
             twin: 0,
-            record: [Attempt::NONE; MOST],
-        };
-        if policy.is_shadowed() {
-            request.start_shadow();
-        }
-        Ok(request)
-    }
-
-    #[cold]
-    fn start_shadow(&mut self) {
-        let worker = self.worker();
-        let Some(shadow) = worker.table().shadow(self.upstream) else { return };
-        if let Some(count) = worker.seat.requests_word(shadow) {
-            table::count_request(count, worker.seat.writers);
-        }
-        self.shadow = shadow.number() + 1;
+        })
     }
 
     /// Gives the request a key, for the selectors that hash one: any bytes, or, for `source_hash`, the client's
@@ -991,6 +977,16 @@ impl Request {
         // SAFETY: `start` took it from a reference, and its caller vouched that the worker outlives the request.
         unsafe { &*self.worker }
     }
+}
+
+/// Counts the request in the shadow of its upstream: what `Request::shadow` holds.
+#[cold]
+fn start_shadow(worker: &Worker, upstream: UpstreamId) -> u32 {
+    let Some(shadow) = worker.table().shadow(upstream) else { return 0 };
+    if let Some(count) = worker.seat.requests_word(shadow) {
+        table::count_request(count, worker.seat.writers);
+    }
+    shadow.number() + 1
 }
 
 #[cold]

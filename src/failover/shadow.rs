@@ -138,8 +138,8 @@ fn compare(
     };
     let ejected = |decision: &Decision| decision.flags & Decision::EJECTED != 0;
     let (retried, would_retry) = (decided.verdict == Verdict::Retry, expected.verdict == Verdict::Retry);
-    let same_answer =
-        decided.verdict == expected.verdict && (decided.verdict != Verdict::Answer || decided.status == expected.status);
+    let same_answer = decided.verdict == expected.verdict
+        && (decided.verdict != Verdict::Answer || decided.status == expected.status);
     table.count_compared(
         shadow,
         &Compared {

@@ -111,10 +111,7 @@ const _: () = assert!(size_of::<tidegate_record>() <= 128);
 /// # Safety
 /// `record` points to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tidegate_record_init(
-    record: *mut tidegate_record,
-    size: usize,
-) -> tidegate_status {
+pub unsafe extern "C" fn tidegate_record_init(record: *mut tidegate_record, size: usize) -> tidegate_status {
     // SAFETY: the caller's promise is the same.
     unsafe { init_struct(record, size) }
 }

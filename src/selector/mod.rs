@@ -156,7 +156,7 @@ impl Choice {
 
     /// Notes the pool that it came from.
     fn from(mut self, pool: usize) -> Choice {
-        self.flags |= if pool % 2 != 0 { Choice::FAR } else { 0 };
+        self.flags |= if pool.is_multiple_of(2) { 0 } else { Choice::FAR };
         self
     }
 }

@@ -316,7 +316,8 @@ impl Table {
 
     /// As many bits of a peer's identity as tell it from its neighbours; without allocating.
     pub(crate) fn identity_bits(&self, slot: u32) -> u64 {
-        let words = (0..word::ADDRESS_WORDS).map(|i| word::ADDRESS + i).chain((0..word::NAME_WORDS).map(|i| word::NAME + i));
+        let words =
+            (0..word::ADDRESS_WORDS).map(|i| word::ADDRESS + i).chain((0..word::NAME_WORDS).map(|i| word::NAME + i));
         words.fold(0, |bits: u64, which| crate::random::mix(bits.rotate_left(23) ^ self.peer_word_or_zero(slot, which)))
     }
 

@@ -180,7 +180,10 @@ impl Request {
         if attempt.flags & !Choice::COUNTED != 0 || !state.is_unblemished(attempt.generation) {
             return None;
         }
-        let answered = seat.answered_word(attempt.slot)?.load(Ordering::Relaxed);
+        // Now and then the peer's answer is noted, by the rules.
+        if now.wrapping_sub(seat.answered_word(attempt.slot)?.load(Ordering::Relaxed)) >= pending::STEP_NS {
+            return None;
+        }
         let cell = seat.attempts_word(attempt.slot)?;
         if attempt.flags == 0 {
             table::end(cell, Writers::One);
@@ -192,10 +195,6 @@ impl Request {
                 let stamp = worker.place(self.upstream)?.upstream.latency_stamp(now);
                 seat.latency.note(attempt.slot, self.took_ns(head_ns, total_ns, now), in_flight, stamp);
             }
-        }
-        if now.wrapping_sub(answered) >= pending::STEP_NS {
-            let took = self.took_ns(head_ns, total_ns, now);
-            pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
         }
         let length = if total_ns == 0 { now.saturating_sub(self.began) } else { total_ns };
         let attempt = self.record.get_mut(index)?;

@@ -47,7 +47,10 @@ fn main() -> ExitCode {
         options.seconds,
         options.settle
     );
-    println!("{:<14} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}  slow peer's part", "selector", "p50 ms", "p99 ms", "p50 after", "p99 after", "ratio", "failed");
+    println!(
+        "{:<14} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7}  slow peer's part",
+        "selector", "p50 ms", "p99 ms", "p50 after", "p99 after", "ratio", "failed"
+    );
     for selector in &options.selectors {
         if let Err(why) = measure(&options, selector) {
             eprintln!("bench-slow: {selector}: {why}");
