@@ -68,6 +68,8 @@ pub struct Request {
     cuts: u8,
     /// The attempt that is being closed was given up.
     cutting: bool,
+    /// It can't be repeated, and a peer may be doubtful.
+    wary: bool,
 }
 
 /// How the first attempt may be picked.
@@ -139,6 +141,7 @@ impl Request {
             table::count_request(count, worker.seat.writers);
         }
         let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
+        let wary = !repeatable && health::has_doubtful(worker.table(), id, now);
         let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
             _ if policy.panic_percent() != 0
@@ -146,7 +149,8 @@ impl Request {
                 || policy.counts_all()
                 || policy.queues()
                 || worker.seat.writers == Writers::Many
-                || fresh =>
+                || fresh
+                || wary =>
             {
                 Manner::Careful
             }
@@ -172,6 +176,7 @@ impl Request {
             races: 0,
             cuts: 0,
             cutting: false,
+            wary,
             waits_until: 0,
             told_retry_after_s: 0,
             last: Cause::NONE,
@@ -274,6 +279,7 @@ impl Request {
                 hash: if policy.selector().is_hashed() { self.hash } else { 0 },
                 load: self.load(policy),
                 in_need: false,
+                wary: self.wary,
             };
             let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursors) {
                 Ok(choice) => choice,

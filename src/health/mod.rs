@@ -27,6 +27,7 @@ mod hesitation;
 mod view;
 
 pub(crate) use floor::recount;
+pub(crate) use hesitation::has_doubtful;
 pub use view::PeerView;
 
 use crate::cause::Cause;

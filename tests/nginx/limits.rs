@@ -24,8 +24,8 @@ fn a_hanging_peer_costs_few_requests_their_time() {
     let second = running.next_interval();
     bed.backends[1].set(Behaviour::Hang).unwrap();
     let reports = running.finish();
-    let mut hanging = reports[second as usize].clone();
-    reports.iter().skip(second as usize + 1).for_each(|r| hanging.merge(r));
+    let mut hanging = reports[second].clone();
+    reports.iter().skip(second + 1).for_each(|r| hanging.merge(r));
     let over = hanging.latency_us.iter().filter(|&&us| us > 1_000_000).count();
     println!(
         "{over} of {} over 1 s, {} failed POSTs, {} failed GETs",
