@@ -52,24 +52,24 @@ pub struct Request {
     /// The cause of the last failure, or of a pick that was refused.
     last: Cause,
     refused: bool,
+    /// Attempts that were given up before the operator's time-out, while they waited for a response.
+    cuts: u8,
     /// The next attempt should go on a new connection.
     fresh: bool,
+    /// The attempt that is being closed was given up.
+    cutting: bool,
+    /// It can't be repeated, and a peer may be doubtful.
+    wary: bool,
+    /// When its time in the queue is over; 0: it is in none.
+    waits_until: u64,
+    /// The Retry-After that a peer sent last, 0: none.
+    told_retry_after_s: u32,
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
     /// Of its key; 0: it has none.
     hash: u64,
     record: [Attempt; MOST],
-    /// When its time in the queue is over; 0: it is in none.
-    waits_until: u64,
-    /// The Retry-After that a peer sent last, 0: none.
-    told_retry_after_s: u32,
-    /// Attempts that were given up before the operator's time-out, while they waited for a response.
-    cuts: u8,
-    /// The attempt that is being closed was given up.
-    cutting: bool,
-    /// It can't be repeated, and a peer may be doubtful.
-    wary: bool,
 }
 
 /// How the first attempt may be picked.
