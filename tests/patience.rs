@@ -140,6 +140,38 @@ fn one_pause_ejects_nobody_and_a_peer_that_stays_silent_goes() {
     assert_eq!(world.views()[1].health, Health::Ejected);
 }
 
+/// What can't be repeated would be lost with a peer that hangs: it goes elsewhere from the first sign on.
+#[test]
+fn a_post_avoids_a_doubtful_peer_while_there_is_another() {
+    let mut world = World::of(3);
+    teach(&mut world, 10 * MS);
+    let mut request = world.request(Method::Get);
+    let doubtful = world.place(request.pick(world.now).unwrap().unwrap());
+    world.now += 100 * MS;
+    assert_eq!(request.expire(&WAITS, world.now).unwrap().verdict, Verdict::Retry);
+    request.end(world.now);
+    let mut served = [0; 3];
+    for _ in 0..60 {
+        let mut post = world.request(Method::Post);
+        served[world.place(post.pick(world.now).unwrap().unwrap())] += 1;
+        post.end(world.now);
+    }
+    assert_eq!(served[doubtful], 0, "{served:?}");
+    // Nobody else is left.
+    world.table.set_peers(world.upstream, &specs(&[peer(doubtful as u16 + 1)]), world.now).unwrap();
+    assert!(world.request(Method::Post).pick(world.now).unwrap().is_some());
+    // One success is enough.
+    let mut world = World::of(2);
+    teach(&mut world, 10 * MS);
+    let mut request = world.request(Method::Get);
+    let doubtful = world.place(request.pick(world.now).unwrap().unwrap());
+    assert_eq!(request.expire(&WAITS, world.now).unwrap().verdict, Verdict::Retry);
+    while world.serve() != Some(doubtful) {}
+    let mut posts: Vec<_> = (0..4).map(|_| world.request(Method::Post)).collect();
+    let places: Vec<_> = posts.iter_mut().map(|p| world.place(p.pick(world.now).unwrap().unwrap())).collect();
+    assert!(places.contains(&doubtful));
+}
+
 /// A generator that is good enough, and the same on every machine.
 struct Numbers(u64);
 

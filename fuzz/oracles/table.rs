@@ -9,7 +9,9 @@
 use std::ptr::null_mut;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use tidegate::ffi::{request::*, responder::tidegate_answer, status::*, table::*, upstream::*, worker::*, *};
+use tidegate::ffi::{
+    request::*, responder::tidegate_answer, status::*, table::*, upstream::*, waiting::*, worker::*, *,
+};
 
 const PAGE: usize = 4096;
 const SECOND: u64 = 1_000_000_000;
@@ -303,10 +305,13 @@ impl Host {
                 13..18 => {
                     let mut decision = init::<tidegate_decision>();
                     let outcome = outcome(random);
-                    check(if random.below(4) == 0 {
-                        tidegate_request_head(request, &outcome, now, &mut decision)
-                    } else {
-                        tidegate_request_report(request, &outcome, now, &mut decision)
+                    let (mut times, mut again, mut left) = (init::<tidegate_times>(), 0, 0);
+                    check(match random.below(8) {
+                        0 | 1 => tidegate_request_head(request, &outcome, now, &mut decision),
+                        2 => tidegate_request_expire(request, &outcome, now, &mut decision),
+                        3 => tidegate_request_times(request, now, &mut times),
+                        4 => tidegate_request_queued(request, now, &mut again, &mut left),
+                        _ => tidegate_request_report(request, &outcome, now, &mut decision),
                     });
                 }
                 18 => {
@@ -401,6 +406,10 @@ fn policy(random: &mut Choices<'_>) -> tidegate_upstream_options {
         panic_percent: random.below(101) as u32,
         max_attempts: random.below(5) as u32,
         eject_failures: random.below(4) as u32,
+        timeout_floor_ns: random.below(3) as u64,
+        max_in_flight: 4 * (random.below(4) / 3) as u32,
+        max_queue: 2 * (random.below(4) / 3) as u32,
+        concurrency: random.below(3) as u32,
         ..init()
     }
 }
@@ -412,6 +421,8 @@ fn outcome(random: &mut Choices<'_>) -> tidegate_outcome {
         flags: random.below(16) as u32,
         status: [200, 503, 421, 404, random.below(1000)][random.below(5)] as u32,
         total_ns: random.word(),
+        connect_ns: random.word(),
+        retry_after_s: random.below(4) as u32,
         ..init()
     }
 }

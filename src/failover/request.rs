@@ -54,8 +54,18 @@ pub struct Request {
     /// The cause of the last failure, or of a pick that was refused.
     last: Cause,
     refused: bool,
+    /// Attempts that were given up before the operator's time-out, while they waited for a response.
+    cuts: u8,
     /// The next attempt should go on a new connection.
     fresh: bool,
+    /// The attempt that is being closed was given up.
+    cutting: bool,
+    /// It can't be repeated, and a peer may be doubtful.
+    wary: bool,
+    /// When its time in the queue is over; 0: it is in none.
+    waits_until: u64,
+    /// The Retry-After that a peer sent last, 0: none.
+    told_retry_after_s: u32,
     /// What an upstream answered with last.
     received_status: u16,
     policy: PackedPolicy,
@@ -70,14 +80,6 @@ pub struct Request {
     /// There, the flags of the open attempt, and its peer; 0: none is open.
     twin_flags: u8,
     twin: u64,
-    /// When its time in the queue is over; 0: it is in none.
-    waits_until: u64,
-    /// The Retry-After that a peer sent last, 0: none.
-    told_retry_after_s: u32,
-    /// Attempts that were given up before the operator's time-out, while they waited for a response.
-    cuts: u8,
-    /// The attempt that is being closed was given up.
-    cutting: bool,
 }
 
 /// How the first attempt may be picked.
@@ -154,6 +156,7 @@ impl Request {
             table::count_request(count, worker.seat.writers);
         }
         let repeatable = method.is_idempotent() || flags & RETRY_SAFE != 0;
+        let wary = !repeatable && health::has_doubtful(worker.table(), id, now);
         let fresh = !repeatable && race::is_recent(worker.table(), id, now);
         let manner = match policy.selector() {
             _ if policy.panic_percent() != 0
@@ -163,7 +166,8 @@ impl Request {
                 || policy.counts_all()
                 || policy.queues()
                 || worker.seat.writers == Writers::Many
-                || fresh =>
+                || fresh
+                || wary =>
             {
                 Manner::Careful
             }
@@ -189,6 +193,7 @@ impl Request {
             races: 0,
             cuts: 0,
             cutting: false,
+            wary,
             waits_until: 0,
             told_retry_after_s: 0,
             last: Cause::NONE,
@@ -310,6 +315,7 @@ impl Request {
                 hash: if policy.selector().is_hashed() { self.hash } else { 0 },
                 load: self.load(policy),
                 in_need: false,
+                wary: self.wary,
             };
             let choice = match self.choose_again_after_races(&filter, policy, &snapshot, cursors) {
                 Ok(choice) => choice,

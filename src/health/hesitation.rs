@@ -4,6 +4,8 @@
 //! the peer has been silent, without one success, for as long again as the time-out itself, counted from the first
 //! request that was given up: a pause as long as one time-out ejects nobody, however many requests it met.
 //!
+//! Meanwhile the peer is *doubtful*: requests that can't be repeated, and would be lost with it, avoid it where they can.
+//!
 //! `Retry-After` on a failing status is the peer's own word that it needs time: it is put aside for as long, jittered by
 //! up to an eighth more and bounded by the operator, and then tried like any ejected peer. Like an ejection this is never
 //! done to the last usable peer; unlike one it doesn't make the next one longer. A 429 counts only where the operator
@@ -12,13 +14,26 @@
 use super::{Evidence, Role, floor};
 use crate::cause::Cause;
 use crate::sync::Ordering;
-use crate::table::{Detector, EventKind, Health, Tick};
+use crate::table::{Detector, EventKind, Health, Table, Tick, UpstreamId};
+
+/// For how long after an attempt was given up doubtful peers are looked out for.
+const DOUBT_NS: u64 = 2_000_000_000;
+
+/// Whether any peer may be doubtful. One load.
+#[inline]
+pub(crate) fn has_doubtful(table: &Table, upstream: UpstreamId, now: u64) -> bool {
+    let last = table.doubt_word(upstream).map_or(0, |w| w.load(Ordering::Relaxed));
+    last != 0 && now.abs_diff(last) < DOUBT_NS
+}
 
 impl Evidence<'_> {
     /// The attempt was given up after `took_ns`. Whether that ejected the peer.
     #[cold]
     pub fn hesitation(&self, cause: Cause, took_ns: u64) -> bool {
         let threshold = self.policy.eject_failures();
+        if let Some(doubt) = self.table.doubt_word(self.upstream) {
+            doubt.store(self.now.max(1), Ordering::Relaxed);
+        }
         while let Some(state) = self.current() {
             if state.health() != Health::Healthy || self.role != Role::Ordinary {
                 return self.failure(cause);
@@ -52,7 +67,7 @@ impl Evidence<'_> {
                 return false;
             }
             let Some(reservation) = floor::reserve(self, threshold) else { return false };
-            let length = asked + self.random.below((asked / 8) as usize) as u64;
+            let length = asked.saturating_add(self.random.below((asked / 8) as usize) as u64);
             let until = Tick::at(self.now, self.table.epoch()).after(length);
             let done = self.change(state, state.with_health(Health::Ejected).with_until(until));
             reservation.settle(self, done.then_some(state));

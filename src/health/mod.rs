@@ -42,6 +42,7 @@ mod view;
 
 pub(crate) use checks::{forget, set_down};
 pub(crate) use floor::recount;
+pub(crate) use hesitation::has_doubtful;
 pub use view::PeerView;
 
 use crate::cause::Cause;

@@ -189,8 +189,10 @@ pub(crate) struct Filter<'a> {
     /// Of the request's key; 0: it has none.
     pub hash: u64,
     pub load: Load<'a>,
-    /// Slow start is ignored: nobody else is left.
+    /// Slow start and doubt are ignored: nobody else is left.
     pub in_need: bool,
+    /// Peers that have failed since their last success are left to others.
+    pub wary: bool,
 }
 
 /// The bound on a peer's requests in flight: its share of all, times a factor (Mirrokni, Thorup, Zadimoghaddam,
@@ -215,7 +217,8 @@ impl<'a> Filter<'a> {
     #[inline]
     pub fn admits(&self, entry: Entry) -> Option<State> {
         let state = State::from_bits(self.table.state_word(entry.slot())?.load(Ordering::Acquire));
-        let fit = state.is_eligible() && (!state.is_slow() || self.lets_in(entry, state))
+        let trusted = !self.wary || self.in_need || state.streak() == 0;
+        let fit = state.is_eligible() && trusted && (!state.is_slow() || self.lets_in(entry, state))
             || self.panic && state.is_admitted_in_panic();
         (fit && !self.tried.contains(&entry.slot())).then_some(state)
     }

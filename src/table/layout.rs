@@ -176,6 +176,8 @@ pub(super) mod timing {
     pub(in crate::table) const COUNT: usize = 10;
     /// A pick met the limit since the last round.
     pub(in crate::table) const MET: usize = 11;
+    /// When an attempt was last given up before the operator's time-out; 0: never.
+    pub(in crate::table) const DOUBT: usize = 12;
     pub(in crate::table) const WORDS: usize = 16;
 }
 

@@ -80,6 +80,11 @@ impl Table {
         self.region.hesitations.get(slot as usize)
     }
 
+    /// When an attempt was last given up.
+    pub(crate) fn doubt_word(&self, id: UpstreamId) -> Option<&AtomicU64> {
+        self.timing_word(id, word::DOUBT)
+    }
+
     fn histogram(&self, id: UpstreamId, span: Span) -> Option<&[AtomicU32]> {
         let start = (id.index() * HISTOGRAMS + span as usize) * BUCKETS;
         self.region.histograms.get(start..start + BUCKETS)

@@ -21,22 +21,22 @@ fn a_hanging_peer_costs_few_requests_their_time() {
     // Warm: the library has seen what is normal.
     let first = running.next_interval();
     assert!(wait_until(LIMIT, || running.report(first).done() > 900));
+    let status = status(&nginx);
+    let usual = status["upstreams"][0]["head_p99_ms"].as_u64().expect("head_p99_ms");
     let second = running.next_interval();
     bed.backends[1].set(Behaviour::Hang).unwrap();
     let reports = running.finish();
-    let mut hanging = reports[second as usize].clone();
-    reports.iter().skip(second as usize + 1).for_each(|r| hanging.merge(r));
-    let over = hanging.latency_us.iter().filter(|&&us| us > 1_000_000).count();
-    println!(
-        "{over} of {} over 1 s, {} failed POSTs, {} failed GETs",
-        hanging.done(),
-        hanging.post.failed,
-        hanging.get.failed
-    );
-    assert_eq!(hanging.get.failed, 0, "{hanging}\n{}", nginx.log());
-    assert!(hanging.post.failed <= 5, "{hanging}\n{}", nginx.log());
-    // Those that the generator sent late are its own.
-    assert!(over as u64 <= 10 + hanging.late, "{hanging}");
+    let mut hanging = reports[second].clone();
+    reports.iter().skip(second + 1).for_each(|r| hanging.merge(r));
+    let over = hanging.latency_us.iter().filter(|&&us| us > 1_000_000).count() as u64;
+    let (posts, gets) = (hanging.post.failed, hanging.get.failed);
+    println!("{over} of {} over 1 s, {posts} failed POSTs, {gets} failed GETs; p99 before: {usual} ms", hanging.done());
+    assert_eq!(gets, 0, "{hanging}\n{}", nginx.log());
+    // POSTs that are there before the first GET is given up are lost: 15 a second come to the peer. On a machine that is
+    // so busy that answers take long, that is later.
+    let expected = 15 * (3 * usual).max(100) / 1000;
+    assert!(posts <= 5 + 2 * expected, "{hanging}\n{}", nginx.log());
+    assert!(over <= 10 + 2 * expected + hanging.late, "{hanging}");
     assert!(bed.executions.duplicated_posts().unwrap().is_empty());
     assert!(wait_until(LIMIT, || in_flight(&nginx) == 0));
     nginx.assert_clean_log();
