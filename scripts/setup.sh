@@ -26,6 +26,18 @@ need nginx-dev test -e "${NGINX_SRC:-/usr/share/nginx/src}/configure"
 need valgrind command -v valgrind
 # `make bench` builds a rival that needs it.
 [ "${1:-}" != bench ] || need cmake command -v cmake
+# `make bench` compiles llhttp, a rival, where its sources can be had: the Python package httptools carries them.
+rivals=$(dirname "$0")/../build/rivals
+if [ "${1:-}" = bench ] && ! [ -e "$rivals/llhttp/src/llhttp.c" ]; then
+  work=$(mktemp -d)
+  if python3 -m pip download -q --no-deps --no-binary :all: -d "$work" httptools >"$work/log" 2>&1 &&
+    tar -xzf "$work"/httptools-*.tar.gz -C "$work" && mkdir -p "$rivals" && mv "$work"/httptools-*/vendor/llhttp "$rivals/"; then
+    echo "setup: llhttp is in build/rivals"
+  else
+    echo "setup: no sources of llhttp (pip download httptools failed): the bench leaves it out" >&2
+  fi
+  rm -rf "$work"
+fi
 # `make fuzz` needs a command of cargo's.
 if [ "${1:-}" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
   echo "setup: installing cargo-fuzz"
