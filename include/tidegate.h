@@ -1244,7 +1244,8 @@ typedef struct tidegate_field {
   size_t value_len;
 } tidegate_field;
 
-// The state of one response, in the host's memory: 512 bytes, no pointers, no clean-up. May be copied.
+// The state of one response, in the host's memory: 512 bytes, no clean-up. May be copied. It points to nothing but the
+// `rules` of its options.
 typedef struct tidegate_validator {
   // Private.
   uint64_t opaque[64];

@@ -31,7 +31,7 @@ rivals=$(dirname "$0")/../build/rivals
 if [ "${1:-}" = bench ] && ! [ -e "$rivals/llhttp/src/llhttp.c" ]; then
   work=$(mktemp -d)
   if python3 -m pip download -q --no-deps --no-binary :all: -d "$work" httptools >"$work/log" 2>&1 &&
-    tar -xzf "$work"/httptools-*.tar.gz -C "$work" && mkdir -p "$rivals" && mv "$work"/httptools-*/vendor/llhttp "$rivals/"; then
+    tar -xmzf "$work"/httptools-*.tar.gz -C "$work" && mkdir -p "$rivals" && mv "$work"/httptools-*/vendor/llhttp "$rivals/"; then
     echo "setup: llhttp is in build/rivals"
   else
     echo "setup: no sources of llhttp (pip download httptools failed): the bench leaves it out" >&2
