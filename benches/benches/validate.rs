@@ -1,12 +1,13 @@
-//! `validate`: whole heads of many sizes and a mix of 512, and chunk framing, beside httparse.
+//! `validate`: whole heads of many sizes and a mix of 512, and chunk framing, beside httparse, picohttpparser and llhttp.
 //!
-//! The two do not do the same: httparse finds names and values; the validator also applies the framing rules, lengths
-//! and limits of RFC 9112, and keeps no fields.
+//! They do not do the same: httparse and picohttpparser find names and values; llhttp (without callbacks) also reads
+//! framing fields; the validator applies all framing rules, lengths and limits of RFC 9112, and keeps no fields. A head
+//! is a start and a feed each. Chunks: httparse reads sizes alone; picohttpparser moves the data, and gets a fresh copy.
 
 use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use tidegate::ffi::validator::*;
-use tidegate_bench::{Random, criterion, print_ratios};
+use tidegate_bench::{Random, criterion, print_ratios, rivals};
 
 const FIELDS: [(&str, &str); 12] = [
     ("Date", "Tue, 14 Oct 2025 09:31:07 GMT"),
@@ -101,6 +102,20 @@ fn main() {
         };
         group.bench_function("tidegate", |b| b.iter(|| ours(&mut validator, &mut verdict, next())));
         group.bench_function("httparse", |b| b.iter(|| theirs(next())));
+        assert!(heads.iter().all(|head| rivals::pico_head(head) != 0));
+        group.bench_function("picohttpparser", |b| b.iter(|| rivals::pico_head(next())));
+        #[cfg(llhttp)]
+        {
+            let mut parser = rivals::llhttp::Parser::new();
+            group.bench_function("llhttp", |b| {
+                b.iter(|| {
+                    parser.start();
+                    parser.feed(next())
+                })
+            });
+            parser.start();
+            assert!(parser.feed(&heads[0]));
+        }
         group.finish();
         workloads.push(workload);
     }
@@ -139,7 +154,26 @@ fn main() {
             rest.len()
         })
     });
+    let mut copy = vec![0; body.len()];
+    group.bench_function("picohttpparser", |b| {
+        b.iter(|| {
+            copy.copy_from_slice(black_box(&body));
+            rivals::pico_chunks(&mut copy)
+        })
+    });
+    assert_eq!(rivals::pico_chunks(&mut body.clone()), 640);
+    #[cfg(llhttp)]
+    {
+        let mut parser = rivals::llhttp::Parser::new();
+        parser.start();
+        assert!(parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") && parser.feed(&body));
+        group.bench_function("llhttp", |b| b.iter(|| parser.feed(black_box(&body))));
+        assert!(parser.feed(&body));
+    }
     group.finish();
     workloads.push("validate-64-chunks-of-10".into());
-    print_ratios(&workloads, &["tidegate", "tidegate-raw"], &["httparse"]);
+    print_ratios(&workloads, &["tidegate", "tidegate-raw"], &["httparse", "picohttpparser", "llhttp"]);
+    if cfg!(not(llhttp)) {
+        println!("llhttp was left out: its sources are not in build/rivals (scripts/setup.sh bench looks for them)");
+    }
 }

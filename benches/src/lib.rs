@@ -4,6 +4,8 @@
 //! from its own files for the table that ends a run: ours beside the rivals, minimum, median and maximum of the samples
 //! in nanoseconds, and the ratio of the medians, losses included.
 
+pub mod rivals;
+
 use criterion::Criterion;
 use std::path::Path;
 use std::time::Duration;

@@ -40,7 +40,9 @@ fn twin(data: &[u8]) -> Option<(u16, Framing, u64, usize)> {
         if name.is_empty() || !name.iter().all(|&b| is_token(b)) || !value.iter().all(|&b| is_text(b)) {
             return None;
         }
-        let value = std::str::from_utf8(value).unwrap_or("-").trim_matches([' ', '\t']);
+        // A character a byte.
+        let value: String = value.iter().map(|&b| char::from(b)).collect();
+        let value = value.trim_matches([' ', '\t']);
         match &name[..] {
             b"transfer-encoding" => return None,
             b"status" if status.is_some() => return None,
