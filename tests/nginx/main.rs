@@ -7,6 +7,8 @@ mod answers;
 mod bed;
 mod bodies;
 mod configuration;
+mod errors;
+mod expect;
 mod failover;
 mod heads;
 mod keepalive;
