@@ -13,6 +13,8 @@ mod head;
 mod responder;
 #[path = "../fuzz/oracles/table.rs"]
 mod table;
+#[path = "../fuzz/oracles/template.rs"]
+mod template;
 
 use std::path::Path;
 
@@ -37,4 +39,5 @@ fn the_corpora_pass() {
     replay("head", head::run);
     replay("responder", responder::run);
     replay("table", table::run);
+    replay("template", template::run);
 }

@@ -46,13 +46,32 @@ pub(super) fn cause_of_refusal(request: &Request, refusal: Refusal) -> Cause {
     }
 }
 
-/// Seconds after which trying again makes sense; 0: nothing is known. Up to a quarter more, so that not all come at
-/// once.
+/// Seconds after which trying again makes sense; 0: nothing is known. Up to a quarter more, and of short waits up to a
+/// second more, so that not all come at once.
 pub(super) fn retry_after_s(request: &Request, cause: Cause, now: u64) -> u32 {
     if cause.properties().status != 503 {
         return 0;
     }
     let wait_s = health::next_trial_ns(request.table(), request.upstream(), now).div_ceil(1_000_000_000);
     let wait_s = wait_s.clamp(SOONEST_S, LATEST_S);
-    (wait_s + request.random().below(wait_s as usize / 4 + 1) as u64) as u32
+    (wait_s + request.random().below(spread(wait_s) as usize + 1) as u64) as u32
+}
+
+/// The most seconds that are added to a wait.
+fn spread(wait_s: u64) -> u64 {
+    (wait_s / 4).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quarter of less than four seconds is none, and a wait without a spread brings every client back at once.
+    #[test]
+    fn every_wait_is_spread() {
+        for wait_s in SOONEST_S..=LATEST_S {
+            let most = spread(wait_s);
+            assert!(most >= 1 && most <= wait_s && (wait_s < 8 || most <= wait_s / 4), "{wait_s}: {most}");
+        }
+    }
 }
