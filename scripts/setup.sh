@@ -26,6 +26,8 @@ need nginx-dev test -e "${NGINX_SRC:-/usr/share/nginx/src}/configure"
 need valgrind command -v valgrind
 # `make bench` builds a rival that needs it.
 [ "${1:-}" != bench ] || need cmake command -v cmake
+# `make screenshots` looks at the error page.
+[ "${1:-}" != screenshots ] || need chromium command -v chromium
 # `make fuzz` needs a command of cargo's.
 if [ "${1:-}" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
   echo "setup: installing cargo-fuzz"
