@@ -47,7 +47,10 @@ fn state(answer: &Answer<'_>) -> Option<&'static str> {
         Cause::NONE => answer.status.is_ours(),
         cause => cause.properties().status == 500,
     };
-    (!ours).then(|| match answer.cause {
+    if ours {
+        return None;
+    }
+    Some(match answer.cause {
         Cause::DNS_ERROR
         | Cause::DNS_TIMEOUT
         | Cause::DESTINATION_IP_PROHIBITED
