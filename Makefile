@@ -67,6 +67,11 @@ loom: ## Loom models of the shipped code, and the faults that they must find; LO
 	$(LOOM) model::every_model_holds -- --nocapture
 	LOOM_MAX_PREEMPTIONS=1 $(LOOM) model::faults -- --nocapture
 
+.PHONY: screenshots
+screenshots: proxy ## The default error page in headless Chromium, light, dark and on a phone: build/screenshots
+	@sh scripts/setup.sh screenshots
+	sh scripts/screenshots.sh build/examples/page build/screenshots
+
 .PHONY: lint
 lint: ## rustfmt, clippy, C warnings
 	cargo fmt --all -- --check

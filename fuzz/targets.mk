@@ -2,11 +2,11 @@
 # take the sanitizer's flags. What is found on the way goes to build/fuzz; `make fuzz-keep` adds what reaches new code to
 # the corpora, which `make test` plays again.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= cgi file framing head list policy responder rules table
+FUZZ_TARGETS ?= cgi file framing head list policy responder rules table template
 FUZZ = cd fuzz && RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(CURDIR)/target/fuzz nice cargo fuzz
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target for FUZZ_SECONDS (600): table, files, heads, bodies, policies, lists, CGI, rules, answers
+fuzz: ## Fuzz each target for FUZZ_SECONDS (600): table, files, heads, bodies, policies, lists, CGI, rules, answers, templates
 	sh scripts/setup.sh fuzz
 	$(foreach t,$(FUZZ_TARGETS),mkdir -p build/fuzz/$(t) && ($(FUZZ) run $(t) ../build/fuzz/$(t) corpus/$(t) -- \
 	  -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1) &&) true

@@ -57,6 +57,8 @@ if [ "$mode" = bench ] && ! [ -e "$llhttp/llhttp/src/llhttp.c" ]; then
   fi
   rm -rf "$work"
 fi
+# `make screenshots` looks at the error page.
+[ "$mode" != screenshots ] || need chromium command -v chromium
 # `make fuzz` needs a command of cargo's.
 if [ "$mode" = fuzz ] && ! cargo fuzz --version >/dev/null 2>&1; then
   echo "setup: installing cargo-fuzz"

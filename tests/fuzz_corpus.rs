@@ -21,6 +21,8 @@ mod responder;
 mod rules;
 #[path = "../fuzz/oracles/table.rs"]
 mod table;
+#[path = "../fuzz/oracles/template.rs"]
+mod template;
 
 use std::path::Path;
 
@@ -49,4 +51,5 @@ fn the_corpora_pass() {
     replay("responder", responder::run);
     replay("rules", rules::run);
     replay("table", table::run);
+    replay("template", template::run);
 }

@@ -148,7 +148,7 @@ void client_answer(struct client *c) {
     const struct options *o = w->options;
     const struct request *r = &c->request;
     tidegate_answer a = TIDEGATE_ANSWER_INIT;
-    char *to = buffer_reserve(&c->out, 4096);
+    char *to = buffer_reserve(&c->out, o->errors.most);
     size_t len;
     if (!c->body_done || w->stopping) c->keep_alive = false;
     a.flags = (c->method == TIDEGATE_METHOD_HEAD ? TIDEGATE_ANSWER_HEAD : 0) | (c->keep_alive ? 0 : TIDEGATE_ANSWER_CLOSE) |
@@ -159,6 +159,12 @@ void client_answer(struct client *c) {
         a.accept = request_text(r, accept->value);
         a.accept_len = accept->value.len;
     }
+    const struct field *content_type = request_field(r, "content-type");
+    if (content_type) {
+        a.content_type = request_text(r, content_type->value);
+        a.content_type_len = content_type->value.len;
+    }
+    errors_apply(&o->errors, &a);
     a.label = o->label;
     a.label_len = strlen(o->label);
     a.upstream = o->upstream_name;
@@ -166,7 +172,7 @@ void client_answer(struct client *c) {
     a.request_id = c->id;
     a.request_id_len = strlen(c->id);
     if (!to || tidegate_request_answer(&c->tidegate, w->loop.now, &a) != TIDEGATE_OK ||
-        tidegate_answer_write(&a, to, 4096, &len) != TIDEGATE_OK) {
+        tidegate_answer_write(&a, to, o->errors.most, &len) != TIDEGATE_OK) {
         client_fail(c);
         return;
     }

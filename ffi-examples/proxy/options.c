@@ -40,6 +40,9 @@ static const char usage[] =
     "  --no-keepalive            a new connection to the peer for each request\n"
     "  --upstream-name NAME      public name of the service behind (upstream)\n"
     "  --label TOKEN             this gateway's name in Proxy-Status and Via (tidegate)\n"
+    "  --error-format NAME       of the proxy's own errors: auto (default), json, json_flat, problem, html or text\n"
+    "  --error-template F=PATH   a body of your own for F, which is html, json or text; up to once for each\n"
+    "  --error-type URL          what the type of problem details begins with (about:blank)\n"
     "  --status-path PATH        answers the table's state as JSON; PATH?text as text\n"
     "  --access-log FILE         one line a request; `-` is standard output\n";
 
@@ -113,7 +116,7 @@ static uint32_t choice(const char *option, const char *text, const char *first, 
     wrong("%s: `%s` is neither %s nor %s", option, text, first, second);
 }
 
-enum { LISTEN = 256, PEER, SELECTOR, PANIC, NO_KEEPALIVE, NAME, LABEL, STATUS, LOG, HELP, FIRST_NUMBER };
+enum { LISTEN = 256, PEER, SELECTOR, PANIC, NO_KEEPALIVE, NAME, LABEL, STATUS, LOG, HELP, FORMAT, TEMPLATE, TYPE, FIRST_NUMBER };
 
 void options_parse(struct options *o, int argc, char **argv) {
     *o = (struct options){
@@ -147,15 +150,18 @@ void options_parse(struct options *o, int argc, char **argv) {
         {"idle-per-peer", &o->idle_per_peer, 0, 10000},
     };
     enum { NUMBERS = sizeof numbers / sizeof *numbers };
-    struct option table[NUMBERS + 12] = {
+    struct option table[NUMBERS + 15] = {
         {"listen", required_argument, NULL, LISTEN},     {"peer", required_argument, NULL, PEER},
         {"selector", required_argument, NULL, SELECTOR}, {"panic", required_argument, NULL, PANIC},
         {"no-keepalive", no_argument, NULL, NO_KEEPALIVE}, {"upstream-name", required_argument, NULL, NAME},
         {"label", required_argument, NULL, LABEL},       {"status-path", required_argument, NULL, STATUS},
         {"access-log", required_argument, NULL, LOG},    {"help", no_argument, NULL, HELP},
+        {"error-format", required_argument, NULL, FORMAT}, {"error-template", required_argument, NULL, TEMPLATE},
+        {"error-type", required_argument, NULL, TYPE},
     };
+    char why[256];
     for (int i = 0; i < NUMBERS; i++) {
-        table[10 + i] = (struct option){numbers[i].name, required_argument, NULL, FIRST_NUMBER + i};
+        table[13 + i] = (struct option){numbers[i].name, required_argument, NULL, FIRST_NUMBER + i};
     }
     for (int c; (c = getopt_long(argc, argv, "", table, NULL)) != -1;) {
         switch (c) {
@@ -173,6 +179,16 @@ void options_parse(struct options *o, int argc, char **argv) {
         case LABEL: o->label = optarg; break;
         case STATUS: o->status_path = optarg; break;
         case LOG: o->access_log = optarg; break;
+        case FORMAT:
+            if (!errors_format(optarg, &o->errors.format)) wrong("--error-format: `%s` is none", optarg);
+            break;
+        case TEMPLATE:
+            if (!errors_template(&o->errors, optarg, why, sizeof why)) wrong("--error-template %s: %s", optarg, why);
+            break;
+        case TYPE:
+            if (!errors_type(optarg)) wrong("--error-type: `%s` is not the start of a URI of at most 255 characters", optarg);
+            o->errors.type_base = optarg;
+            break;
         case HELP: fputs(usage, stdout); exit(0);
         case '?': wrong("see the option above");
         default: {
@@ -189,6 +205,7 @@ void options_parse(struct options *o, int argc, char **argv) {
     if (!is_token(o->label, strlen(o->label)) || strlen(o->label) > 64) wrong("--label: `%s` is not a token of at most 64 characters", o->label);
     if (!*o->upstream_name || strlen(o->upstream_name) > 255) wrong("--upstream-name: 1 to 255 characters");
     if (o->status_path && o->status_path[0] != '/') wrong("--status-path: `%s` does not begin with a slash", o->status_path);
+    o->errors.most = errors_most(&o->errors);
     o->upstream.eject_base_ns = o->eject_base_ms * MS;
     o->upstream.deadline_ns = o->deadline_ms * MS;
     o->upstream.hold_bytes = o->hold_bytes ? o->hold_bytes : TIDEGATE_HOLD_OFF;

@@ -8,6 +8,7 @@
 //   pool.c     connections to peers, idle ones by slot
 //   rewrite.c  heads: the request's towards the peer, the response's towards the client
 //   status.c   the status page
+//   errors.c   what its own errors look like
 //   log.c      the access log
 //   request.c, buffer.c, loop.c know nothing of the rest
 //
@@ -41,6 +42,19 @@ struct peer_option {
     uint32_t weight, backup, max;
 };
 
+struct error_options {
+    uint32_t format;
+    tidegate_template *html, *json, *text;  // NULL: the default body
+    const char *type_base;
+    size_t most;  // no answer is larger
+};
+
+bool errors_format(const char *name, uint32_t *format);
+bool errors_template(struct error_options *, const char *text, char *why, size_t size);
+bool errors_type(const char *base);
+size_t errors_most(const struct error_options *);
+void errors_apply(const struct error_options *, tidegate_answer *);
+
 struct options {
     struct sockaddr_storage listen;
     socklen_t listen_len;
@@ -54,6 +68,7 @@ struct options {
     bool no_keepalive;  // towards peers
     uint32_t eject_base_ms, retry_percent;
     tidegate_upstream_options upstream;
+    struct error_options errors;
     const char *upstream_name, *label, *status_path, *access_log;
 };
 

@@ -73,6 +73,8 @@ tg_body_feed(tg_request_t *p, const u_char *data, size_t len)
         return NGX_ERROR;
     }
 
+    tg_tolerate_note(p, &verdict);
+
     if (verdict.event == TIDEGATE_VERDICT_COMPLETE) {
         tg_head_complete(p, &verdict);
     }

@@ -15,11 +15,6 @@ typedef struct {
     const char *allowed;
 } tg_key_t;
 
-typedef struct {
-    const char *name;
-    uint32_t value;
-} tg_word_t;
-
 #define OPTION(field) offsetof(tidegate_upstream_options, field)
 #define CAPACITY(field) offsetof(tidegate_table_options, field)
 #define ONE_HOUR_MS 3600000
@@ -98,13 +93,6 @@ static const tg_word_t tg_detectors[] = {
     { "pending", TIDEGATE_HEALTH_NO_PENDING }, { NULL, 0 },
 };
 
-// TG_ANSWER_OFF is the shim's own: nginx's built-in page.
-static const tg_word_t tg_answers[] = {
-    { "auto", TIDEGATE_FORMAT_AUTO },       { "json", TIDEGATE_FORMAT_JSON }, { "json_flat", TIDEGATE_FORMAT_JSON_FLAT },
-    { "problem", TIDEGATE_FORMAT_PROBLEM }, { "html", TIDEGATE_FORMAT_HTML }, { "text", TIDEGATE_FORMAT_TEXT },
-    { "off", TG_ANSWER_OFF },               { NULL, 0 },
-};
-
 static const tg_word_t tg_retries[] = {
     { "default", TG_RETRY_DEFAULT }, { "safe", TG_RETRY_SAFE }, { "off", TG_RETRY_OFF }, { NULL, 0 },
 };
@@ -122,7 +110,7 @@ static const tg_word_t tg_concurrencies[] = {
     { "fixed", TIDEGATE_CONCURRENCY_FIXED }, { "adaptive", TIDEGATE_CONCURRENCY_ADAPTIVE }, { NULL, 0 },
 };
 
-static const tg_word_t *
+const tg_word_t *
 tg_word(const tg_word_t *words, const u_char *data, size_t len)
 {
     for (; words->name != NULL; words++) {
@@ -134,7 +122,7 @@ tg_word(const tg_word_t *words, const u_char *data, size_t len)
     return NULL;
 }
 
-static ngx_uint_t
+ngx_uint_t
 tg_printable(const u_char *data, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
@@ -296,7 +284,7 @@ tg_list_keys(u_char *p, u_char *end, const tg_key_t *keys)
     return p;
 }
 
-static u_char *
+u_char *
 tg_list_words(u_char *p, u_char *end, const tg_word_t *words)
 {
     for (const tg_word_t *word = words; word->name != NULL; word++) {
@@ -406,6 +394,20 @@ tg_directive_shadow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     return label.len != 0 ? "has a \"label\", which nobody would see" : NGX_CONF_OK;
 }
 
+// The library's own words on a value that it does not take.
+char *
+tg_library_refused(ngx_conf_t *cf, const char *directive, const ngx_str_t *value)
+{
+    char text[240];
+    size_t len = 0;
+
+    (void) tidegate_last_error(text, sizeof(text), &len);
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%s\" refuses \"%V\": %*s", directive, value,
+                       ngx_min(len, sizeof(text)), text);
+
+    return NGX_CONF_ERROR;
+}
+
 char *
 tg_directive_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -489,7 +491,7 @@ tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 // A directive with one word out of a list.
-static char *
+char *
 tg_directive_word(ngx_conf_t *cf, const tg_word_t *words, ngx_uint_t *field)
 {
     ngx_str_t *args = cf->args->elts;
@@ -512,12 +514,6 @@ tg_directive_word(ngx_conf_t *cf, const tg_word_t *words, ngx_uint_t *field)
     *field = word->value;
 
     return NGX_CONF_OK;
-}
-
-char *
-tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    return tg_directive_word(cf, tg_answers, &((tg_location_t *) conf)->format);
 }
 
 char *

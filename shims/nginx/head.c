@@ -63,6 +63,7 @@ tg_head_start(tg_request_t *p)
     p->complete = 0;
     p->reusable = 0;
     p->framing = 0;
+    p->tolerated = 0;
     p->delivered = 0;
     p->validate = tg_is_proxy(p);
 
@@ -72,6 +73,7 @@ tg_head_start(tg_request_t *p)
 
     options.flags = TIDEGATE_VALIDATOR_NO_DATA;
     options.method = tg_head_method(u);
+    tg_judge_options(p, &options);
 
     if (upgrade != NULL && upgrade->value.len <= 64) {
         options.upgrade = (char *) upgrade->value.data;
@@ -102,6 +104,7 @@ tg_head_reject(tg_request_t *p, const tidegate_verdict *verdict)
 void
 tg_head_complete(tg_request_t *p, const tidegate_verdict *verdict)
 {
+    tg_tolerate_note(p, verdict);
     p->complete = 1;
     p->reusable = (verdict->flags & TIDEGATE_VERDICT_FLAG_REUSABLE) != 0;
 }
@@ -141,6 +144,10 @@ tg_head_validate(tg_request_t *p)
             p->head_seen = 1;
             p->framing = verdict.framing;
             p->content_length = verdict.content_length;
+
+            if (tg_tolerate_head(p, &verdict) != NGX_OK) {
+                return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+            }
             break;
 
         case TIDEGATE_VERDICT_COMPLETE:

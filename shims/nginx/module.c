@@ -1,5 +1,5 @@
-// The module's table of contents: directives, configurations, hooks. Each directive's own code is in directives.c
-// and status.c.
+// The module's table of contents: directives, configurations, hooks. Each directive's own code is in directives.c,
+// errors.c, judge.c, hold.c and status.c.
 
 #include "tidegate_module.h"
 
@@ -32,8 +32,33 @@ static ngx_command_t tg_commands[] = {
     { ngx_string("tidegate_table"), NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       tg_directive_table, NGX_HTTP_MAIN_CONF_OFFSET, 0, NULL },
 
-    { ngx_string("tidegate_answer"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      tg_directive_answer, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+    { ngx_string("tidegate_errors"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      tg_directive_errors, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_error_template"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      tg_directive_template, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_upstream_label"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      tg_directive_upstream_label, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
+
+    { ngx_string("tidegate_replace_upstream_errors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, replace), NULL },
+
+    { ngx_string("tidegate_request_id"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, request_id), NULL },
+
+    { ngx_string("tidegate_validator"), NGX_HTTP_UPS_CONF|NGX_CONF_TAKE12,
+      tg_directive_validator, NGX_HTTP_SRV_CONF_OFFSET, offsetof(tg_upstream_t, judge), NULL },
+
+    { ngx_string("tidegate_validator"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      tg_directive_validator, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, judge), NULL },
+
+    { ngx_string("tidegate_expect"), NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      tg_directive_expect, NGX_HTTP_SRV_CONF_OFFSET, offsetof(tg_upstream_t, judge), NULL },
+
+    { ngx_string("tidegate_expect"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      tg_directive_expect, NGX_HTTP_LOC_CONF_OFFSET, offsetof(tg_location_t, judge), NULL },
 
     { ngx_string("tidegate_label"), NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       tg_directive_label, NGX_HTTP_LOC_CONF_OFFSET, 0, NULL },
@@ -93,6 +118,7 @@ tg_create_main(ngx_conf_t *cf)
     }
 
     main->memory_fd = -1;
+    main->request_id = NGX_ERROR;
 
     return main;
 }
@@ -111,6 +137,7 @@ tg_create_upstream(ngx_conf_t *cf)
 
     ngx_queue_init(&upstream->patience);
     ngx_queue_init(&upstream->queue);
+    tg_judge_create(&upstream->judge);
 
     return upstream;
 }
@@ -121,10 +148,11 @@ tg_create_location(ngx_conf_t *cf)
     tg_location_t *location = ngx_pcalloc(cf->pool, sizeof(tg_location_t));
 
     if (location != NULL) {
-        location->format = NGX_CONF_UNSET_UINT;
         location->retry = NGX_CONF_UNSET_UINT;
         location->hold = NGX_CONF_UNSET;
         location->idempotency_key = NGX_CONF_UNSET;
+        tg_errors_create(location);
+        tg_judge_create(&location->judge);
     }
 
     return location;
@@ -135,11 +163,12 @@ tg_merge_location(ngx_conf_t *cf, void *parent, void *child)
 {
     tg_location_t *prev = parent, *conf = child;
 
-    ngx_conf_merge_uint_value(conf->format, prev->format, TIDEGATE_FORMAT_AUTO);
     ngx_conf_merge_uint_value(conf->retry, prev->retry, TG_RETRY_DEFAULT);
     ngx_conf_merge_value(conf->hold, prev->hold, 1);
     ngx_conf_merge_value(conf->idempotency_key, prev->idempotency_key, 0);
     ngx_conf_merge_str_value(conf->label, prev->label, "");
+    tg_errors_merge(prev, conf);
+    tg_judge_merge(&prev->judge, &conf->judge);
 
     return NGX_CONF_OK;
 }
@@ -163,6 +192,15 @@ tg_postconfiguration(ngx_conf_t *cf)
 
     if (main->upstreams.nelts != 0 && tg_table_zone(cf, main) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (main->upstreams.nelts != 0) {
+        ngx_str_t name = ngx_string("request_id");
+
+        main->request_id = ngx_http_get_variable_index(cf, &name);
+        if (main->request_id == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     return tg_answer_filters();

@@ -43,6 +43,8 @@ typedef struct {
     size_t memory_size;
     // tg_upstream_t *
     ngx_array_t upstreams;
+    // $request_id
+    ngx_int_t request_id;
     tidegate_table *table;
     // NULL in the master, and where joining failed: requests then go round robin.
     tidegate_worker *worker;
@@ -63,6 +65,23 @@ typedef struct {
     unsigned used : 1;
 } tg_server_t;
 
+// A directive's word and its value.
+typedef struct {
+    const char *name;
+    uint32_t value;
+} tg_word_t;
+
+// How responses are judged: said in an upstream and in a location, which wins.
+typedef struct {
+    // TIDEGATE_POLICY_*; NGX_CONF_UNSET_UINT: nothing was said.
+    ngx_uint_t policy;
+    uint32_t tolerate;
+    // The rules of tidegate_expect as read so far, one a line.
+    ngx_str_t text;
+    // NGX_CONF_UNSET_PTR: nothing was said; NULL: none.
+    tidegate_rules *rules;
+} tg_judge_t;
+
 // `tidegate` in one upstream {}.
 typedef struct {
     ngx_http_upstream_srv_conf_t *uscf;
@@ -77,6 +96,7 @@ typedef struct {
     ngx_str_t label;
     // What maglev hashes; NULL: nothing was said.
     ngx_http_complex_value_t *hash_key;
+    tg_judge_t judge;
     uint32_t id;
     tidegate_peer *peers;
     ngx_uint_t npeers;
@@ -96,12 +116,26 @@ typedef struct {
     ngx_event_t queue_look;
 } tg_upstream_t;
 
+// The formats that a template can have, as an index.
+enum { TG_HTML, TG_JSON, TG_TEXT, TG_TEMPLATES };
+
 typedef struct {
     ngx_uint_t format;
     ngx_uint_t retry;
     ngx_flag_t hold;
     ngx_flag_t idempotency_key;
+    ngx_flag_t replace;
     ngx_str_t label;
+    // Takes the place of the upstream's own.
+    ngx_str_t upstream_label;
+    // What a problem's type begins with.
+    ngx_str_t type_base;
+    ngx_http_complex_value_t *request_id;
+    // NGX_CONF_UNSET_PTR: nothing was said; NULL: the default body.
+    tidegate_template *templates[TG_TEMPLATES];
+    // No answer with these templates is larger.
+    size_t answer_max;
+    tg_judge_t judge;
 } tg_location_t;
 
 // One request, from peer.init to the end of its pool.
@@ -155,6 +189,8 @@ struct tg_request_s {
     // Of a response that was refused.
     uint32_t cause;
     uint32_t reason;
+    // TIDEGATE_REASON_*: what a strict reader would have refused first.
+    uint32_t tolerated;
     uint32_t attempts;
 
     // An attempt is open in the library.
@@ -205,8 +241,8 @@ struct tg_request_s {
 #define TG_RETRY_SAFE 1
 #define TG_RETRY_OFF 2
 
-// tidegate_answer off: nginx's built-in page. Beside TIDEGATE_FORMAT_*.
-#define TG_ANSWER_OFF 100
+// tidegate_errors off: nginx's built-in page. Beside TIDEGATE_FORMAT_*.
+#define TG_ERRORS_OFF 100
 
 extern ngx_module_t ngx_http_tidegate_module;
 
@@ -216,9 +252,27 @@ char *tg_directive_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_shadow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_parse_server(ngx_conf_t *cf, tidegate_peer *peer, ngx_str_t *name);
 char *tg_directive_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *tg_directive_answer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *tg_directive_retry(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_word(ngx_conf_t *cf, const tg_word_t *words, ngx_uint_t *field);
+const tg_word_t *tg_word(const tg_word_t *words, const u_char *data, size_t len);
+u_char *tg_list_words(u_char *p, u_char *end, const tg_word_t *words);
+ngx_uint_t tg_printable(const u_char *data, size_t len);
+char *tg_library_refused(ngx_conf_t *cf, const char *directive, const ngx_str_t *value);
+
+// errors.c
+char *tg_directive_errors(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_template(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_upstream_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void tg_errors_create(tg_location_t *location);
+void tg_errors_merge(tg_location_t *prev, tg_location_t *conf);
+
+// judge.c
+char *tg_directive_validator(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *tg_directive_expect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void tg_judge_create(tg_judge_t *judge);
+void tg_judge_merge(const tg_judge_t *prev, tg_judge_t *conf);
+void tg_judge_options(tg_request_t *p, tidegate_validator_options *options);
 
 // servers.c
 char *tg_directive_server(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -286,6 +340,10 @@ void tg_head_start(tg_request_t *p);
 ngx_int_t tg_head_reject(tg_request_t *p, const tidegate_verdict *verdict);
 void tg_head_complete(tg_request_t *p, const tidegate_verdict *verdict);
 
+// tolerate.c
+ngx_int_t tg_tolerate_head(tg_request_t *p, const tidegate_verdict *verdict);
+void tg_tolerate_note(tg_request_t *p, const tidegate_verdict *verdict);
+
 // hold.c
 char *tg_directive_hold(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t tg_hold_begin(tg_request_t *p);
@@ -304,7 +362,13 @@ uint32_t tg_outcome_flags(tg_request_t *p, ngx_peer_connection_t *pc);
 
 // answer.c
 void tg_answer_prepare(tg_request_t *p);
+ngx_int_t tg_answer_field(ngx_http_request_t *r, const char *name, size_t name_len, const u_char *value, size_t len);
 ngx_int_t tg_answer_filters(void);
+
+// replace.c
+ngx_uint_t tg_replace_applies(ngx_http_request_t *r, tg_request_t *p);
+ngx_int_t tg_replace_prepare(ngx_http_request_t *r, tg_request_t *p);
+ngx_int_t tg_replace_append(ngx_http_request_t *r, tg_request_t *p, const tg_location_t *location);
 
 // variables.c, status.c
 ngx_int_t tg_variables(ngx_conf_t *cf);

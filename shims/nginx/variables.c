@@ -2,7 +2,7 @@
 
 #include "tidegate_module.h"
 
-typedef enum { CAUSE, ORIGIN, ATTEMPTS, PEER, DECISION } tg_variable_t;
+typedef enum { CAUSE, ORIGIN, ATTEMPTS, PEER, DECISION, TOLERATED } tg_variable_t;
 
 static ngx_int_t
 tg_variable_set(ngx_http_variable_value_t *v, const void *data, size_t len)
@@ -61,6 +61,10 @@ tg_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t which
         text = "-";
         break;
 
+    case TOLERATED:
+        text = p->tolerated == TIDEGATE_REASON_NONE ? "-" : tidegate_reason_name(p->tolerated);
+        break;
+
     case DECISION:
         buf = ngx_pnalloc(r->pool, 1024);
         if (buf == NULL) {
@@ -82,7 +86,7 @@ tg_variables(ngx_conf_t *cf)
     static ngx_str_t names[] = {
         [CAUSE] = ngx_string("tidegate_cause"),       [ORIGIN] = ngx_string("tidegate_origin"),
         [ATTEMPTS] = ngx_string("tidegate_attempts"), [PEER] = ngx_string("tidegate_peer"),
-        [DECISION] = ngx_string("tidegate_decision"),
+        [DECISION] = ngx_string("tidegate_decision"), [TOLERATED] = ngx_string("tidegate_tolerated"),
     };
 
     for (ngx_uint_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

@@ -51,8 +51,8 @@ pub(super) fn limit(refusal: Refusal) -> Cause {
     if refusal == Refusal::UpstreamAtLimit { Cause::UPSTREAM_LIMIT } else { Cause::PEER_LIMIT }
 }
 
-/// Seconds after which trying again makes sense; 0: nothing is known. Up to a quarter more, so that not all come at
-/// once.
+/// Seconds after which trying again makes sense; 0: nothing is known. Up to a quarter more, and of short waits up to a
+/// second more, so that not all come at once.
 pub(super) fn retry_after_s(request: &Request, cause: Cause, now: u64) -> u32 {
     if cause.properties().status != 503 {
         return 0;
@@ -61,5 +61,24 @@ pub(super) fn retry_after_s(request: &Request, cause: Cause, now: u64) -> u32 {
     // The peer that would be the next to be asked may have said itself when.
     let wait_s = if wait_s == 0 { u64::from(request.told_retry_after_s()) } else { wait_s };
     let wait_s = wait_s.clamp(SOONEST_S, LATEST_S);
-    (wait_s + request.random().below(wait_s as usize / 4 + 1) as u64) as u32
+    (wait_s + request.random().below(spread(wait_s) as usize + 1) as u64) as u32
+}
+
+/// The most seconds that are added to a wait.
+fn spread(wait_s: u64) -> u64 {
+    (wait_s / 4).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A quarter of less than four seconds is none, and a wait without a spread brings every client back at once.
+    #[test]
+    fn every_wait_is_spread() {
+        for wait_s in SOONEST_S..=LATEST_S {
+            let most = spread(wait_s);
+            assert!(most >= 1 && most <= wait_s && (wait_s < 8 || most <= wait_s / 4), "{wait_s}: {most}");
+        }
+    }
 }

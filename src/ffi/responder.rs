@@ -246,9 +246,7 @@ unsafe fn write_any(
     needed: *mut usize,
 ) -> Result<(), Error> {
     // SAFETY: the caller vouches for the struct and the strings in it.
-    let raw = unsafe { read_struct(answer) }?;
-    // SAFETY: as above.
-    let answer = unsafe { parse(&raw) }?;
+    let answer = unsafe { read_and_parse(answer) }?;
     // SAFETY: the caller vouches for the buffer.
     let written = answer.write_any(unsafe { buffer(buf, cap) }?);
     // SAFETY: the caller vouches for `needed`.
@@ -363,6 +361,16 @@ unsafe fn buffer<'a>(buf: *mut c_char, cap: usize) -> Result<&'a mut [u8], Error
 
 /// No answer is larger: a template's body is at most twice the longest template.
 const LARGEST: usize = ANSWER_MAX + 2 * TEMPLATE_MAX;
+
+/// Reads the struct where it lies if it can: it is large, and a copy costs.
+///
+/// # Safety
+/// As [`tidegate_answer_write`], for `'a`.
+#[inline]
+unsafe fn read_and_parse<'a>(answer: *const tidegate_answer) -> Result<Answer<'a>, Error> {
+    // SAFETY: the caller's promise is the same.
+    unsafe { if is_whole(answer) && answer.is_aligned() { parse(&*answer) } else { parse(&read_struct(answer)?) } }
+}
 
 /// Checks what the host wrote into the struct.
 ///

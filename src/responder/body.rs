@@ -40,7 +40,7 @@ fn json_flat(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(b"\"");
     let mut members = Members { w, first: false };
     members.text(&UPSTREAM_SERVICE, answer.upstream.bytes());
-    members.text(&MESSAGE, sentence(answer.cause).as_bytes());
+    members.plain(&MESSAGE, sentence(answer.cause));
     members.text(&REQUEST_ID, answer.request_id.bytes());
     members.retry_after(answer);
     w.put(b"}\n");
@@ -63,7 +63,7 @@ fn problem(w: &mut Writer<'_>, answer: &Answer<'_>) {
     w.put(b"\",\"status\":");
     w.put(answer.status.code().as_bytes());
     let mut members = Members { w, first: false };
-    members.text(&DETAIL, sentence(answer.cause).as_bytes());
+    members.plain(&DETAIL, sentence(answer.cause));
     members.instance(answer);
     members.cause(answer);
     members.text(&UPSTREAM, answer.upstream.bytes());
@@ -135,6 +135,13 @@ impl Members<'_, '_> {
             self.key(key);
             escape::json(self.w, value);
         }
+    }
+
+    /// A text of ours, which needs no escaping.
+    fn plain<const N: usize>(&mut self, key: &Block<N>, value: &'static str) {
+        self.key(key);
+        self.w.put(value.as_bytes());
+        self.w.put(b"\"");
     }
 
     #[inline(always)]

@@ -29,6 +29,8 @@ impl Answer<'_> {
         let length = (w.len() - start) as u32;
         if format.usual_digits() == 3 && (100..1000).contains(&length) {
             w.patch_three_digits::<{ 3 + HEAD_END.len() }>(start, length);
+        } else if !USUAL && format.usual_digits() == 4 && (1000..10_000).contains(&length) {
+            w.patch_digits::<4>(start - HEAD_END.len() - 4, length);
         } else {
             start = w.lend(|w| fill_in(w, start - HEAD_END.len() - format.usual_digits(), start, length));
         }

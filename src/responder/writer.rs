@@ -114,6 +114,17 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// [`Writer::patch_number`] for a number of `N` digits.
+    #[inline(always)]
+    pub(super) fn patch_digits<const N: usize>(&mut self, at: usize, mut n: u32) {
+        if let Some(room) = self.buf.get_mut(at..).and_then(|b| b.first_chunk_mut::<N>()) {
+            for digit in room.iter_mut().rev() {
+                *digit = b'0' + (n % 10) as u8;
+                n /= 10;
+            }
+        }
+    }
+
     /// [`Writer::patch_number`] for a number of three digits, `BACK` bytes before `at`.
     #[inline(always)]
     pub(super) fn patch_three_digits<const BACK: usize>(&mut self, at: usize, n: u32) {
@@ -152,6 +163,15 @@ mod tests {
         for n in 100..1000 {
             let mut buf = *b"a...b";
             Writer::new(&mut buf).patch_three_digits::<3>(4, n);
+            assert_eq!(buf, *format!("a{n}b").as_bytes());
+        }
+    }
+
+    #[test]
+    fn four_digits_are_patched_in() {
+        for n in [1000, 1234, 9999] {
+            let mut buf = *b"a....b";
+            Writer::new(&mut buf).patch_digits::<4>(1, n);
             assert_eq!(buf, *format!("a{n}b").as_bytes());
         }
     }

@@ -22,12 +22,24 @@ pub enum StreamEnd {
 
 /// Asks for `path` and reads until stream 1 ends.
 pub fn get(addr: SocketAddr, path: &str, timeout: Duration) -> io::Result<StreamEnd> {
+    get_with(addr, path, &[], timeout)
+}
+
+/// The same with more fields, whose names are in lower case.
+pub fn get_with(addr: SocketAddr, path: &str, more: &[(&str, &str)], timeout: Duration) -> io::Result<StreamEnd> {
     let mut wire = Wire::new(TcpStream::connect_timeout(&addr, timeout)?);
     wire.set_deadline(Some(Instant::now() + timeout));
     let mut fields = vec![GET, HTTP];
     for (name, value) in [(PATH, path), (AUTHORITY, "a")] {
         fields.extend([name, u8::try_from(value.len()).expect("a short path")]);
         fields.extend(value.as_bytes());
+    }
+    for (name, value) in more {
+        fields.push(NEW_NAME);
+        for text in [name, value] {
+            fields.push(u8::try_from(text.len()).expect("a short field"));
+            fields.extend(text.as_bytes());
+        }
     }
     let window = [&[0, INITIAL_WINDOW_SIZE], WIDE.as_slice()].concat();
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -81,3 +93,5 @@ const GET: u8 = 0x82;
 const HTTP: u8 = 0x86;
 const PATH: u8 = 4;
 const AUTHORITY: u8 = 1;
+/// A field that no table has, name and value as text.
+const NEW_NAME: u8 = 0;

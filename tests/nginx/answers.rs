@@ -66,10 +66,10 @@ fn the_location_chooses_format_and_label() {
     need_nginx!();
     let (_bed, nginx) = dead(|bed| {
         bed.server(
-            "location /problem { tidegate_answer problem; proxy_pass http://app; }
-             location /flat { tidegate_answer json_flat; proxy_pass http://app; }
-             location /text { tidegate_answer text; tidegate_label edge; proxy_pass http://app; }
-             location /off { tidegate_answer off; proxy_pass http://app; }",
+            "location /problem { tidegate_errors problem; proxy_pass http://app; }
+             location /flat { tidegate_errors json_flat; proxy_pass http://app; }
+             location /text { tidegate_errors text; tidegate_label edge; proxy_pass http://app; }
+             location /off { tidegate_errors off; proxy_pass http://app; }",
         )
     });
     assert_gateway(&get(&nginx, "/problem"), "application/problem+json");

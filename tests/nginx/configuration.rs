@@ -110,10 +110,10 @@ fn bad_servers_and_a_small_table_are_refused() {
 fn bad_words_of_location_directives_are_refused() {
     need_nginx!();
     let cases: &[(&str, &[&str])] = &[
-        ("tidegate_answer xml;", &["\"xml\"", "auto, json, json_flat, problem, html, text, off"]),
+        ("tidegate_errors xml;", &["\"xml\"", "auto, json, json_flat, problem, html, text, off"]),
         ("tidegate_retry maybe;", &["\"maybe\"", "default, safe, off"]),
         ("tidegate_label \"a b\";", &["\"a b\"", "1 to 64 printable"]),
-        ("tidegate_answer html; tidegate_answer html;", &["duplicate"]),
+        ("tidegate_errors html; tidegate_errors html;", &["duplicate"]),
         ("tidegate_hold_back 64k 50ms;", &["invalid number of arguments"]),
         ("tidegate_hold_back 64k;", &["\"64k\"", "\"on\" or \"off\""]),
     ];
@@ -160,9 +160,11 @@ fn every_directive_is_accepted() {
             "",
         )
         .http("tidegate_table peers=100 upstreams=8 workers=16;")
-        .http("tidegate_answer problem; tidegate_label gate; tidegate_retry off; tidegate_hold_back off;")
+        .http("tidegate_errors problem type=https://docs.example/causes#; tidegate_replace_upstream_errors on; \
+             tidegate_request_id $http_x_id; tidegate_validator compatible tolerate=nul; tidegate_label gate; tidegate_retry off; tidegate_hold_back off;")
         .server(
-            "location /a { tidegate_answer off; tidegate_retry safe; tidegate_hold_back on; proxy_pass http://app; }",
+            "location /a { tidegate_errors off; tidegate_error_template html off; tidegate_upstream_label my-orders; \
+             tidegate_expect 'type text/html' 'min-body 2'; tidegate_retry safe; tidegate_hold_back on; proxy_pass http://app; }",
         )
         .server("location = /s { tidegate_status; }");
     let (ok, text) = nginx_test(&config).unwrap();

@@ -8,6 +8,8 @@ mod bed;
 mod bodies;
 mod checks;
 mod configuration;
+mod errors;
+mod expect;
 mod failover;
 mod heads;
 mod health;

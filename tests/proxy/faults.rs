@@ -117,6 +117,27 @@ fn the_gateway_says_what_went_wrong() {
     bed.end();
 }
 
+/// A template of any size that templates may have, and gRPC, which has none.
+#[test]
+fn the_operator_says_what_errors_look_like() {
+    let scratch = tidegate_testbed::Scratch::new("proxy-templates");
+    let page = scratch.path().join("page.html");
+    std::fs::write(&page, format!("<p>{{{{cause}}}} {{{{upstream}}}}</p>{}", "x".repeat(20_000))).unwrap();
+    let template = format!("html={}", page.display());
+    let mut bed = Bed::new(
+        1,
+        &["--error-template", &template, "--error-type", "https://docs.example/#", "--upstream-name", "orders"],
+    );
+    bed.backends[0].set(Behaviour::Garbage).unwrap();
+    let html = bed.ask(&Request::get("/").field("Accept", "text/html"));
+    assert!(html.text().starts_with("<p>http_protocol_error orders</p>xxx") && html.body.len() > 20_000, "{html:?}");
+    let problem = bed.ask(&Request::get("/").field("Accept", "application/problem+json"));
+    assert!(problem.text().contains("\"type\":\"https://docs.example/#http_protocol_error\""), "{problem:?}");
+    let grpc = bed.ask(&Request::post("/", b"x").field("Content-Type", "application/grpc"));
+    assert_eq!((grpc.status, grpc.fields.first("grpc-status"), grpc.body.len()), (200, Some("14"), 0), "{grpc:?}");
+    bed.end();
+}
+
 #[test]
 fn a_streamed_body_is_sent_once_and_an_early_answer_arrives() {
     let mut bed = Bed::new(2, &[]);
