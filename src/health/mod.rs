@@ -34,10 +34,10 @@
 
 mod checks;
 mod floor;
+mod hesitation;
 mod overload;
 pub(crate) mod pending;
 mod rate;
-mod hesitation;
 mod view;
 
 pub(crate) use checks::{forget, set_down};

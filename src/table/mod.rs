@@ -63,8 +63,8 @@ mod seat;
 mod shadow;
 mod snapshot;
 mod state;
-mod watch;
 mod tally;
+mod watch;
 
 pub use detector::Detector;
 mod timing;
@@ -86,9 +86,9 @@ pub use shadow::Compared;
 pub(crate) use snapshot::{Cycle, POOLS};
 pub use snapshot::{Entry, Snapshot, Tier};
 pub use state::{Health, State, Tick};
-pub(crate) use watch::Tenure;
 pub(crate) use tally::Counts;
 pub(crate) use timing::Span;
+pub(crate) use watch::Tenure;
 
 use crate::error::Error;
 use crate::sync::{AtomicU64, Ordering};
