@@ -183,7 +183,7 @@ fn ejections_grow_and_decay() {
         world.now += world.views()[0].ejected_for_ns;
     }
     for (n, length) in lengths.iter().enumerate() {
-        let longest = SECOND * 3u64.pow(n as u32) >> n;
+        let longest = (SECOND * 3u64.pow(n as u32)) >> n;
         assert!((longest * 3 / 4..=longest + 32 * MS).contains(length), "ejection {n}: {length}");
     }
     while world.views()[0].health != Health::Healthy {

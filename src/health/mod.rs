@@ -352,7 +352,7 @@ pub(crate) fn is_silence(cause: Cause) -> bool {
 fn ejection_ns(table: &Table, upstream: UpstreamId, n: u32) -> u64 {
     let (base, most) = table.ejection_ns(upstream);
     let steps = n.saturating_sub(1).min(20);
-    let grown = u128::from(base) * 3u128.pow(steps) >> steps;
+    let grown = (u128::from(base) * 3u128.pow(steps)) >> steps;
     u64::try_from(grown).unwrap_or(u64::MAX).min(most)
 }
 
