@@ -4,6 +4,7 @@
 //! Needs a C and a C++ compiler (CC, CXX; default cc, c++), nm, and the libraries in TIDEGATE_LIBDIR (default
 //! target/release: `make test` builds them first).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -207,24 +208,48 @@ fn compare(record: &str, title: &str, current: &str) {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn what_stands_outside_the_guard_cannot_panic() {
-    let listing =
-        run(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(libraries().join("libtidegate.so")));
-    let mut calls: std::collections::HashMap<&str, Vec<&str>> = Default::default();
+    let library = libraries().join("libtidegate.so");
+    let listing = run(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(&library));
+    let relocations = run(Command::new("readelf").args(["-r", "-W"]).arg(&library));
+    let hexadecimal = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let name_of = |line: &'static str| line.strip_suffix(">:").and_then(|l| l.split_once(" <"));
+    let listing: &'static str = listing.leak();
+    let at: HashMap<u64, &str> =
+        listing.lines().filter_map(name_of).filter_map(|(at, name)| Some((hexadecimal(at)?, name))).collect();
+    // Calls of cold functions go by way of a table that the loader fills in: from its place to the function.
+    let slots: HashMap<u64, &str> = relocations
+        .lines()
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let &[place, _, "R_X86_64_RELATIVE", target] = columns.as_slice() else { return None };
+            Some((hexadecimal(place)?, *at.get(&hexadecimal(target)?)?))
+        })
+        .collect();
+    let mut calls: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut function = "";
     for line in listing.lines() {
-        if let Some(name) = line.strip_suffix(">:").and_then(|l| l.split_once('<')) {
-            function = name.1;
+        if let Some((_, name)) = name_of(line) {
+            function = name;
             calls.entry(function).or_default();
+            continue;
+        }
+        let target = if let Some((code, comment)) = line.split_once("# ")
+            && (code.contains("call   *") || code.contains("jmp    *"))
+        {
+            let slot = comment.split(' ').next().and_then(hexadecimal);
+            slot.and_then(|slot| slots.get(&slot).copied()).unwrap_or("an unknown function")
         } else if let Some((code, target)) = line.rsplit_once('<')
             && let Some(target) = target.strip_suffix('>')
             && (code.contains("call") || code.contains("\tj"))
         {
-            let target = target.split('+').next().unwrap_or(target);
-            if target != function {
-                calls.entry(function).or_default().push(target);
-            }
-        } else if line.contains("call   *") || line.contains("call *") {
-            calls.entry(function).or_default().push("an indirect call");
+            target.split('+').next().unwrap_or(target)
+        } else if line.contains("call   *") {
+            "an indirect call"
+        } else {
+            continue;
+        };
+        if target != function {
+            calls.entry(function).or_default().push(target);
         }
     }
     let (mut reached, mut guarded) = (vec![], 0);

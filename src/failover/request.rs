@@ -695,7 +695,16 @@ impl Request {
     fn note_answer(&self, outcome: &Outcome, now: u64) {
         let (worker, Some(attempt)) = (self.worker(), self.current()) else { return };
         let took = if outcome.cause == Cause::NONE { self.took_ns(outcome.head_ns, outcome.total_ns, now) } else { 0 };
-        health::pending::answered(worker.table(), self.upstream, attempt.slot, took, &worker.random, now);
+        let looks = worker.place(self.upstream).filter(|place| place.is_look_due(now));
+        looks.inspect(|place| place.note_look(now));
+        health::pending::answered(
+            worker.table(),
+            self.upstream,
+            attempt.slot,
+            took,
+            looks.map(|_| &*worker.random),
+            now,
+        );
     }
 
     /// A client that leaves takes a request with it that was not answered, and may not have hung.

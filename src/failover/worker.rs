@@ -3,7 +3,7 @@
 use crate::error::{Error, TIDEGATE_ERR_FORKED, TIDEGATE_ERR_FULL, TIDEGATE_ERR_SYSTEM};
 use crate::random::{Random, mix};
 use crate::selector::Cursor;
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 use crate::table::{POOLS, Seat, SeatedUpstream, Table, UpstreamId, Writers};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
@@ -25,6 +25,23 @@ pub(crate) struct Place {
     /// One a pool.
     pub cursors: [Cursor; POOLS],
     pub upstream: SeatedUpstream,
+    /// When this worker last looked at a peer beside the one that answered.
+    looked: AtomicU64,
+}
+
+/// A look may read a word of every worker: so often at the most, or large pools would pay for one with every report.
+const LOOK_NS: u64 = 1_000_000;
+
+impl Place {
+    /// Whether it is time to look at another peer.
+    #[inline(always)]
+    pub fn is_look_due(&self, now: u64) -> bool {
+        now.wrapping_sub(self.looked.load(Ordering::Relaxed)) >= LOOK_NS
+    }
+
+    pub fn note_look(&self, now: u64) {
+        self.looked.store(now, Ordering::Relaxed);
+    }
 }
 
 /// At most this long after the last round the next one is due.
@@ -55,7 +72,11 @@ impl Worker {
         let random = Random::new(if seed == 0 { own } else { seed });
         let writers = if shared { Writers::Many } else { Writers::One };
         let seat = Seat::new(table, lane, writers).ok_or_else(|| Error::of(TIDEGATE_ERR_FULL))?;
-        let place = |upstream| Place { cursors: std::array::from_fn(|_| Cursor::at_random(&random)), upstream };
+        let place = |upstream| Place {
+            cursors: std::array::from_fn(|_| Cursor::at_random(&random)),
+            upstream,
+            looked: AtomicU64::new(0),
+        };
         let places = seat.upstreams().map(place).collect();
         Ok(Box::new(Worker { seat, present, patience_ns, places, random: CachePadded::new(random) }))
     }

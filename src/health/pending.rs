@@ -1,8 +1,8 @@
 //! Requests that hang: a peer that answers nothing while the others answer is noticed before its time-outs end.
 //!
 //! Whoever reports an answer notes the time of it with the peer, to within [`STEP_NS`]; who does so looks at one other
-//! peer, drawn at random. So the peers of an upstream watch each other as often as they answer, at any number of peers,
-//! and where nobody answers nobody is suspected. A look at a silent peer goes by what the last one saw:
+//! peer, drawn at random, once a millisecond at most in each worker. So the peers of an upstream watch each other as
+//! long as they answer, and where nobody answers nobody is suspected. A look at a silent peer goes by what the last one saw:
 //!
 //! ```text
 //!   no answer for a while  ──▶ note how many attempts it has had           (1)
@@ -15,8 +15,8 @@
 //! gets no ordinary requests. Its first answer brings it back, unless this is not the first time lately (`ejections`);
 //! then, or when its time is over, trials do.
 //!
-//! Cost: a report loads one word and, once in a step, stores it and looks: one load while the other peer answers, a
-//! sum over its lanes while it does not.
+//! Cost: a report loads one word and, once in a step, stores it; a look is one load while the other peer answers, a sum
+//! over its lanes while it does not.
 //!
 //! # Orderings
 //! All Relaxed: each word is a hint by itself, the last look's note wins. The transition is one CAS like any other.
@@ -61,16 +61,25 @@ impl Note {
     }
 }
 
-/// Notes an answer of a peer, and looks at another. `took_ns`: how long it took; 0: no measure.
+/// Notes an answer of a peer, and looks at another drawn by `random`, if it is given. `took_ns`: how long it took; 0: no
+/// measure.
 #[cold]
 #[inline(never)]
-pub(crate) fn answered(table: &Table, upstream: UpstreamId, slot: u32, took_ns: u64, random: &Random, now: u64) {
+pub(crate) fn answered(
+    table: &Table,
+    upstream: UpstreamId,
+    slot: u32,
+    took_ns: u64,
+    random: Option<&Random>,
+    now: u64,
+) {
     let Some(word) = table.answered_word(slot) else { return };
     let last = word.load(Ordering::Relaxed);
     if now.saturating_sub(last) < STEP_NS {
         return;
     }
     word.store(now, Ordering::Relaxed);
+    let Some(random) = random else { return };
     if took_ns != 0 {
         note_slow_answer(table, upstream, took_ns);
     }

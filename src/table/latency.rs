@@ -217,7 +217,7 @@ fn stale(word: &AtomicU64, estimate: Estimate, in_flight: u32, now: u32, rate: u
         estimate.moved(decayed, now)
     } else {
         let age = estimate.age(now);
-        let waited = ((u128::from(age) << 40) / u128::from(rate.max(1))) as f32;
+        let waited = (age as f64 * (1_u64 << 40) as f64 / rate.max(1) as f64) as f32;
         if known && waited <= decayed {
             return estimate;
         }

@@ -123,7 +123,7 @@ impl Request {
         }
         let place = worker.place(self.upstream)?;
         let (published, cycle) = worker.seat.published(&place.upstream)?;
-        let Place { cursors: [cursor, ..], upstream } = place;
+        let Place { cursors: [cursor, ..], upstream, .. } = place;
         Some((published, Plain { seat: &worker.seat, upstream, cycle, cursor, random: &worker.random }))
     }
 
@@ -180,9 +180,13 @@ impl Request {
         if attempt.flags & !Choice::COUNTED != 0 || !state.is_unblemished(attempt.generation) {
             return None;
         }
-        // Now and then the peer's answer is noted, by the rules.
-        if now.wrapping_sub(seat.answered_word(attempt.slot)?.load(Ordering::Relaxed)) >= pending::STEP_NS {
-            return None;
+        let answered = seat.answered_word(attempt.slot)?;
+        if now.wrapping_sub(answered.load(Ordering::Relaxed)) >= pending::STEP_NS {
+            // Now and then another peer is looked at too, by the rules.
+            if worker.place(self.upstream)?.is_look_due(now) {
+                return None;
+            }
+            answered.store(now, Ordering::Relaxed);
         }
         let cell = seat.attempts_word(attempt.slot)?;
         if attempt.flags == 0 {
