@@ -15,13 +15,14 @@ fn no_clock_is_read() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                // The models measure how long they take.
-                if !path.ends_with("src/model") {
+                // The checker is the one layer that reads a clock; the models measure how long they take.
+                if !path.ends_with("src/model") && !path.ends_with("src/checker") {
                     look(&path);
                 }
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             for clock in ["SystemTime", "Instant::now", "clock_gettime", "gettimeofday", "_rdtsc"] {
                 assert!(!text.contains(clock), "{} reads a clock: {clock}", path.display());
             }

@@ -364,7 +364,8 @@ fn a_limit_of_an_upstream_is_exact_whatever_the_selector() {
             let picked = open.iter_mut().filter_map(|r| r.pick(world.now).unwrap()).count();
             assert_eq!((picked, world.in_flight().iter().sum::<u32>()), (7, 7), "{selector:?}");
             let told = open[19].answer(world.now).unwrap();
-            assert_eq!((told.status, told.cause, told.retry_after_s), (503, Cause::UPSTREAM_LIMIT, 1));
+            assert_eq!((told.status, told.cause), (503, Cause::UPSTREAM_LIMIT));
+            assert!((1..=2).contains(&told.retry_after_s));
             for request in &mut open {
                 request.end(world.now);
             }
@@ -406,7 +407,8 @@ fn who_waits_goes_before_who_comes() {
     assert!(is_queued(&mut g, world.now));
     assert!(g.pick(world.now + 51 * MS).unwrap().is_none());
     let told = g.answer(world.now + 51 * MS).unwrap();
-    assert_eq!((told.status, told.cause, told.retry_after_s), (503, Cause::QUEUE_TIMEOUT, 1));
+    assert_eq!((told.status, told.cause), (503, Cause::QUEUE_TIMEOUT));
+    assert!((1..=2).contains(&told.retry_after_s));
     d.end(world.now);
     b.report(&ok(), world.now).unwrap();
     assert!(world.request(Method::Get).pick(world.now).unwrap().is_some(), "nobody waits any more");

@@ -21,6 +21,7 @@ static const char usage[] =
     "  --max-attempts N          attempts of a request at most (every peer once)\n"
     "  --eject-failures N        consecutive failures that eject a peer (5)\n"
     "  --eject-base-ms N         first ejection (1000)\n"
+    "  --eject-rate-percent N    share of failures above the other peers' that ejects (3)\n"
     "  --retry-percent N         retry budget in percent of the requests (20); 100 and more: no budget\n"
     "  --deadline-ms N           no retry starts later than this after the request (no limit)\n"
     "  --connect-timeout-ms N    to connect to a peer (1000)\n"
@@ -134,6 +135,7 @@ void options_parse(struct options *o, int argc, char **argv) {
         {"max-attempts", &o->upstream.max_attempts, 1, 16},
         {"eject-failures", &o->upstream.eject_failures, 1, 31},
         {"eject-base-ms", &o->eject_base_ms, 1, day},
+        {"eject-rate-percent", &o->upstream.eject_rate_percent, 1, 100},
         {"retry-percent", &o->retry_percent, 0, 1000},
         {"deadline-ms", &o->deadline_ms, 1, day},
         {"connect-timeout-ms", &o->connect_timeout_ms, 1, day},

@@ -30,7 +30,10 @@ fn zones_and_draining_are_heeded() {
 #[test]
 fn a_shadow_counts_and_changes_nothing() {
     need_nginx!();
-    let mut bed = Bed::new(2, "round_robin fails=31 budget=off; tidegate_shadow round_robin fails=1");
+    let mut bed = Bed::new(
+        2,
+        "round_robin fails=31 budget=off; tidegate_health without=rate; tidegate_shadow round_robin fails=1",
+    );
     bed.backends[0].set(Behaviour::Reset).unwrap();
     let nginx = bed.nginx();
     (0..20).for_each(|_| assert_eq!(get(&nginx, "/x").status, 200));

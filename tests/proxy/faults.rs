@@ -184,7 +184,9 @@ fn a_limit_makes_requests_wait_and_turns_away_who_waited_too_long() {
     held.send(&Request::get("/held").to_bytes(bed.proxy.addr())).unwrap();
     assert!(tidegate_testbed::process::wait_until(LIMIT, || bed.backends[0].requests() == 1));
     let response = bed.ask(&Request::get("/"));
-    assert_eq!((response.status, response.fields.first("retry-after")), (503, Some("1")));
+    assert_eq!(response.status, 503);
+    // A second, and up to another one, so that not all come back at once.
+    assert!(matches!(response.fields.first("retry-after"), Some("1" | "2")));
     drop(held);
     assert!(tidegate_testbed::process::wait_until(LIMIT, || in_flight(&mut bed) == 0));
     bed.backends[0].set(Behaviour::Ok).unwrap();

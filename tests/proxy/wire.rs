@@ -5,7 +5,8 @@ use tidegate_testbed::cases::{Case, cases};
 use tidegate_testbed::raw::{self, Seen};
 
 /// Held for long enough that a busy machine lets nothing go early; a stall is over before.
-const ARGUMENTS: [&str; 6] = ["--hold-ms", "20000", "--read-timeout-ms", "1000", "--eject-base-ms", "1"];
+const ARGUMENTS: [&str; 8] =
+    ["--hold-ms", "20000", "--read-timeout-ms", "1000", "--eject-base-ms", "1", "--eject-rate-percent", "100"];
 
 /// The proxy opens no tunnels: a request that asks for one never comes to a peer.
 fn refused() -> impl Iterator<Item = Case> {
