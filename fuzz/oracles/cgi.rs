@@ -60,7 +60,7 @@ fn twin(data: &[u8]) -> Option<(u16, Framing, u64, usize)> {
                 if length.is_some() || !whole || value.trim_start_matches('0').len() > 19 {
                     return None;
                 }
-                length = Some(value.parse().ok()?);
+                length = Some(value.parse().ok().filter(|&n| n <= i64::MAX as u64)?);
             }
             _ => {}
         }

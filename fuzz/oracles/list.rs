@@ -119,7 +119,7 @@ fn twin(fields: &Fields<'_>, method: Method) -> Option<(u16, Framing, u64)> {
             if digits.len() > 64 || digits.trim_start_matches('0').len() > 19 {
                 return None;
             }
-            length = Some(digits.parse().ok()?);
+            length = Some(digits.parse().ok().filter(|&n| n <= i64::MAX as u64)?);
         }
     }
     Some(match length {

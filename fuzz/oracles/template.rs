@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(structure(format, &hostile), structure(format, &harmless), "{hostile:?}\n{harmless:?}");
     if format == TIDEGATE_FORMAT_JSON {
         for body in [&hostile, &harmless] {
-            assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body:?}");
+            assert!(serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok(), "{body:?}");
         }
     }
     // SAFETY: no answer refers to it any more.

@@ -33,7 +33,8 @@ pub fn rewrite_head(head: &[u8], out: &mut [u8]) -> usize {
                 length_written = true;
                 sink.bytes(name);
                 sink.bytes(b": ");
-                sink.bytes(plain_length(value));
+                // No number behind CONNECT, where it means nothing and was not judged.
+                sink.text(plain_length(value));
                 sink.bytes(b"\r\n");
             }
             continue;
