@@ -119,8 +119,8 @@ impl Masks {
         if reach > 0 {
             let limit = reach - 1;
             let behind = u64::MAX << (limit % WIDTH);
-            self.control[limit / WIDTH & BLOCKS] |= behind;
-            self.not_token[limit / WIDTH & BLOCKS] |= behind;
+            self.control[(limit / WIDTH) & BLOCKS] |= behind;
+            self.not_token[(limit / WIDTH) & BLOCKS] |= behind;
         }
         Lines { input, masks: self, reach }
     }

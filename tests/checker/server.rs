@@ -31,11 +31,14 @@ pub fn ok() -> Answer {
     Answer::Bytes(OK.to_vec())
 }
 
+/// Who sent what, in order.
+pub type Heard = Vec<(SocketAddr, Vec<u8>)>;
+
 pub struct Server {
     pub addr: SocketAddr,
     pub connections: Arc<AtomicU64>,
     /// What came over them, one entry a connection, and from where.
-    pub heard: Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>,
+    pub heard: Arc<Mutex<Heard>>,
     answer: Arc<Mutex<Answer>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
