@@ -77,6 +77,8 @@ fn c_abi(table: &Arc<Table>) -> Pick {
         outcome: tidegate_outcome,
         decision: tidegate_decision,
     }
+    // SAFETY: the pointers in these structs are NULL.
+    unsafe impl Send for Host {}
     // SAFETY: all of these are integers, valid when all zero.
     let (mut options, mut pick, mut outcome, mut decision) = unsafe {
         let zeros =
