@@ -214,11 +214,17 @@ unsafe fn halves(memory: *mut u8, (offset, len): (usize, usize)) -> &'static [At
 
 /// Loom's atomics have no place in foreign memory: a region under a model has words of its own, and nothing can be
 /// attached.
+///
+/// # Safety
+/// None is needed: the memory is not touched.
 #[cfg(loom)]
 unsafe fn words(_memory: *mut u8, (_, len): (usize, usize)) -> Words {
     crate::sync::modelled::words(len)
 }
 
+/// As above.
+///
+/// # Safety
 /// As above.
 #[cfg(loom)]
 unsafe fn halves(_memory: *mut u8, (_, len): (usize, usize)) -> &'static [AtomicU32] {
