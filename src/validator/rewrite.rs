@@ -16,7 +16,8 @@ pub fn rewrite_head(head: &[u8], out: &mut [u8]) -> usize {
     // Empty lines before the status line may have been tolerated.
     let status = loop {
         match lines.next() {
-            Some([]) => {}
+            // Empty, or of lone CRs, which a policy may let through before the status line.
+            Some(line) if line.iter().all(|&b| b == b'\r') => {}
             line => break line.unwrap_or_default(),
         }
     };
