@@ -62,30 +62,34 @@ pub struct CheckOptions<'a> {
     pub server_name: &'a [u8],
 }
 
+impl CheckOptions<'_> {
+    const DEFAULT: CheckOptions<'static> = CheckOptions {
+        kind: Kind::Tcp,
+        tls: false,
+        keep_alive: false,
+        proxy_v2: false,
+        ignore_traffic: false,
+        interval_ns: 0,
+        fast_interval_ns: 0,
+        timeout_ns: 0,
+        rise: 0,
+        fall: 0,
+        port: 0,
+        source: b"",
+        method: b"",
+        path: b"",
+        host: b"",
+        headers: b"",
+        statuses: b"",
+        field: b"",
+        body: b"",
+        server_name: b"",
+    };
+}
+
 impl Default for CheckOptions<'_> {
     fn default() -> Self {
-        CheckOptions {
-            kind: Kind::Tcp,
-            tls: false,
-            keep_alive: false,
-            proxy_v2: false,
-            ignore_traffic: false,
-            interval_ns: 0,
-            fast_interval_ns: 0,
-            timeout_ns: 0,
-            rise: 0,
-            fall: 0,
-            port: 0,
-            source: b"",
-            method: b"",
-            path: b"",
-            host: b"",
-            headers: b"",
-            statuses: b"",
-            field: b"",
-            body: b"",
-            server_name: b"",
-        }
+        CheckOptions::DEFAULT
     }
 }
 
@@ -278,28 +282,7 @@ fn field(text: &[u8]) -> Result<Option<Expected>, Error> {
 mod tests {
     use super::*;
 
-    const HTTP: CheckOptions<'static> = CheckOptions {
-        kind: Kind::Http,
-        tls: false,
-        keep_alive: false,
-        proxy_v2: false,
-        ignore_traffic: false,
-        interval_ns: 0,
-        fast_interval_ns: 0,
-        timeout_ns: 0,
-        rise: 0,
-        fall: 0,
-        port: 0,
-        source: b"",
-        method: b"",
-        path: b"",
-        host: b"",
-        headers: b"",
-        statuses: b"",
-        field: b"",
-        body: b"",
-        server_name: b"",
-    };
+    const HTTP: CheckOptions<'static> = CheckOptions { kind: Kind::Http, ..CheckOptions::DEFAULT };
 
     #[test]
     fn the_request_is_whole() {
